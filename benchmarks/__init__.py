@@ -1,0 +1,1 @@
+"""Suites, the loop over extractors and classifiers, and what a run leaves behind."""

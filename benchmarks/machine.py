@@ -1,0 +1,34 @@
+"""What a run uses and how it speaks, none of which changes its results."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from extract.progress import Track, no_progress
+from extract.store import Store
+
+Say = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Say nothing; the default wherever a `Say` is taken."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The caches, the number of processes, and the two ways to the user.
+
+    Attributes
+    ----------
+    store : Store
+    n_jobs : int
+        Processes of the search.
+    track : Track
+        Progress of long stages.
+    say : callable
+        Takes single lines for the user.
+    """
+
+    store: Store
+    n_jobs: int = 1
+    track: Track = no_progress
+    say: Say = silent

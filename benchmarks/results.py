@@ -1,0 +1,214 @@
+"""What a run leaves behind: plain files in one folder, whole or absent, from which everything is rebuilt.
+
+run.json                      the key of the run: a folder is continued by the same request only
+suite.toml                    the resolved suite, which runs again
+environment.json              Python, platform, package versions
+extractors.json               per extractor: title, dimension, fingerprint, where its weights came from
+faces.parquet                 one line a face: content, frame, box, clip, label, identity, ..., fold
+skipped.csv                   inputs that were not, or not wholly, used, with the reason
+units/<extractor>/<classifier>/
+    unit.json                 best parameters, thresholds to deploy
+    configurations.parquet    every configuration's fold scores
+    predictions.parquet       out-of-fold scores of the best configuration
+    external.parquet          scores on the external manifest, where there is one
+    metrics.parquet           every figure of the tables, tidy
+DONE                          the last thing written
+"""
+
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.suite import Suite, parse_suite
+from classify.search import SearchResult
+from extract.errors import RequestError
+from extract.files import read_json, whole_directory, write_bytes, write_json
+
+PACKAGES = (
+    *(
+        "deepfake-transfer-bench",
+        "numpy",
+        "pandas",
+        "scikit-learn",
+        "scipy",
+        "xgboost",
+        "torch",
+        "torchvision",
+    ),
+    *("timm", "facenet-pytorch", "opencv-python"),
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The outcome of one extractor with one classifier.
+
+    Attributes
+    ----------
+    best : dict
+        The selected parameters.
+    deploy : dict
+        Level (``image``, ``video``) -> rule -> threshold chosen on all out-of-fold scores.
+    metrics : DataFrame, tidy
+        ``data`` (``out-of-fold``, ``external``), ``level``, ``rule`` (``default`` or a threshold rule), ``fold``
+        (-1 for external data), ``threshold`` (the one applied) and every metric.
+    predictions : DataFrame, one line a face
+        ``content``, ``face``, ``clip``, ``label``, ``fold``, ``score``.
+    converged : bool
+        Whether every fit of the selected parameters converged.
+    """
+
+    best: dict[str, Any]
+    converged: bool
+    deploy: dict[str, dict[str, float]]
+    metrics: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read back.
+
+    Attributes
+    ----------
+    extractors : dict
+        Label -> ``title``, ``dim``, ``fingerprint``, ``weights`` (directory, package, hub, plugin, random),
+        ``source``.
+    units : dict
+        (extractor, classifier) -> Unit, in the suite's order.
+    """
+
+    folder: Path
+    suite: Suite
+    extractors: dict[str, dict[str, Any]]
+    faces: pd.DataFrame
+    skipped: pd.DataFrame
+    units: dict[tuple[str, str], Unit]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that results can depend on: they are part of a run's key."""
+    packages = {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "machine": platform.machine(), **packages}
+
+
+def open_folder(folder: Path, key: str) -> None:
+    """Claim a results folder for the run with this key.
+
+    Raises
+    ------
+    RequestError
+        Another run's results are in it.
+    """
+    record = read_json(folder / "run.json")
+    others = [path for path in folder.glob("*") if not path.name.startswith(".tmp-")]
+    if record is None and others:
+        raise RequestError(
+            f"Expected an empty folder or this run's own; {folder} holds other files. Choose another --out."
+        )
+    if record is not None and record["key"] != key:
+        raise RequestError(
+            f"Expected a new folder or this run's own; {folder} holds a run of other data, settings, weights or "
+            "versions. Choose another --out."
+        )
+    write_json(folder / "run.json", {"key": key})
+
+
+def unit_folder(folder: Path, extractor: str, classifier: str) -> Path:
+    return folder / "units" / extractor / classifier
+
+
+def write_unit(
+    final: Path, *, found: SearchResult, unit: Unit, external: pd.DataFrame | None, scratch: Path
+) -> None:
+    """Write one unit, whole or not at all."""
+    with whole_directory(final, scratch=scratch) as folder:
+        found.configurations.to_parquet(folder / "configurations.parquet", index=False)
+        unit.predictions.to_parquet(folder / "predictions.parquet", index=False)
+        unit.metrics.to_parquet(folder / "metrics.parquet", index=False)
+        if external is not None:
+            external.to_parquet(folder / "external.parquet", index=False)
+        write_json(
+            folder / "unit.json", {"best": unit.best, "converged": unit.converged, "deploy": unit.deploy}
+        )
+
+
+def write_common(
+    folder: Path, *, suite: Suite, faces: pd.DataFrame, skipped: pd.DataFrame, extractors: Mapping[str, Any]
+) -> None:
+    """Write what the units of a run share."""
+    write_bytes(folder / "suite.toml", suite.to_toml().encode())
+    write_json(folder / "environment.json", {"platform": platform.platform(), **versions()})
+    write_json(folder / "extractors.json", dict(extractors))
+    write_bytes(folder / "faces.parquet", faces.to_parquet(index=False))
+    write_bytes(folder / "skipped.csv", skipped.to_csv(index=False).encode())
+
+
+def finish(folder: Path) -> None:
+    """Mark a run as finished and drop its scratch."""
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    for leftover in folder.rglob(".tmp-*"):
+        leftover.unlink(missing_ok=True)
+    write_bytes(folder / "DONE", b"")
+
+
+def read_run(folder: Path) -> Run:
+    """Read a finished run.
+
+    Raises
+    ------
+    RequestError
+        Not a results folder, or an unfinished run.
+    """
+    if not (folder / "run.json").is_file():
+        raise RequestError(f"Expected a results folder; {folder} has no run.json. Check the path.")
+    if not (folder / "DONE").is_file():
+        raise RequestError(f"Expected a finished run; {folder} has no DONE mark. Run the same command again.")
+    suite = parse_suite(folder / "suite.toml")
+    extractors = read_json(folder / "extractors.json")
+    return Run(
+        folder,
+        suite,
+        extractors,
+        pd.read_parquet(folder / "faces.parquet"),
+        pd.read_csv(folder / "skipped.csv"),
+        {(e, c): read_unit(unit_folder(folder, e, c)) for e in extractors for c in suite.classifiers},
+    )
+
+
+def read_unit(folder: Path) -> Unit:
+    """Read one unit."""
+    record = read_json(folder / "unit.json")
+    return Unit(
+        record["best"],
+        record["converged"],
+        record["deploy"],
+        pd.read_parquet(folder / "metrics.parquet"),
+        pd.read_parquet(folder / "predictions.parquet"),
+    )
+
+
+def purge_results(folder: Path, contents: list[str], path: Path) -> int:
+    """Delete every line about clips from a results folder; returns their number.
+
+    Tables and figures, which hold no line about a single clip, stay as they are.
+    """
+    deleted = 0
+    for file in sorted(folder.rglob("*.parquet")):
+        table = pd.read_parquet(file)
+        if "content" in table and (keep := ~table["content"].isin(contents)).sum() < len(table):
+            write_bytes(file, table[keep].to_parquet(index=False))
+            deleted += len(table) - int(keep.sum())
+    for file in sorted(folder.rglob("skipped.csv")):
+        table = pd.read_csv(file)
+        keep = table["path"] != str(path)
+        keep &= ~table["reason"].str.contains(str(path), regex=False)
+        write_bytes(file, table[keep].to_csv(index=False).encode())
+        deleted += len(table) - int(keep.sum())
+    return deleted

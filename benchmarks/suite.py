@@ -1,0 +1,266 @@
+"""A suite: everything that decides a run, read from TOML and checked before any work starts."""
+
+import tomllib
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from classify.folds import PROTOCOLS
+from classify.metrics import METRICS
+from classify.models import CLASSIFIERS, check_grid
+from classify.thresholds import RULES
+from extract.datasets.synthetic import SyntheticSettings
+from extract.errors import RequestError, unknown
+from extract.extractors import ExtractorSettings, check_extractor
+from extract.faces import FACE_DETECTORS, FaceSettings
+from extract.plugins import is_plugin_file
+
+NONE = "none"  # TOML has no null; a grid writes max_depth = ["none", 10]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(_Strict):
+    """Where the clips are: exactly one of `manifest`, `folder` and `synthetic`.
+
+    Attributes
+    ----------
+    manifest : Path
+        CSV or Parquet.
+    folder : Path
+        With ``real/`` and ``fake/`` below it; `identity` and `clip` are regular expressions on its paths.
+    synthetic : SyntheticSettings
+        The generated demo data.
+    """
+
+    manifest: Path | None = None
+    folder: Path | None = None
+    identity: str | None = None
+    clip: str | None = None
+    synthetic: SyntheticSettings | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataSettings":
+        given = [name for name in ("manifest", "folder", "synthetic") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"Expected one of manifest, folder, synthetic; got {' and '.join(given) or 'none'}."
+            )
+        if (self.identity or self.clip) and not self.folder:
+            raise ValueError(
+                "Expected identity and clip expressions with a folder only; a manifest has columns."
+            )
+        return self
+
+
+class ExternalSettings(_Strict):
+    """Clips of other people, on which the chosen thresholds are tried out."""
+
+    manifest: Path
+
+
+class PublishedSettings(_Strict):
+    """Figures from a paper, in percent, shown beside ours: metric -> classifier -> extractor -> figure."""
+
+    source: str
+    figures: dict[str, dict[str, dict[str, float]]]
+    thresholds: list[dict[str, Any]] = []
+
+
+def _extractor(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Suite(_Strict):
+    """The settings of a run; every field has its name in the TOML file.
+
+    Attributes
+    ----------
+    name, title : str
+        Of the results folder and of the tables.
+    data : DataSettings, optional
+        Given here or on the command line.
+    faces : FaceSettings
+    extractors : list of ExtractorSettings
+        A name stands for its defaults.
+    weights : {"required", "auto"}
+        What to do without weights: refuse, or run on random ones, marked.
+    classifiers : mapping of classifier to its grid
+    protocol : str
+        How identities are kept apart; there is no default.
+    folds, seed : int
+    metric : str
+        Selects the configuration, by its mean over folds.
+    thresholds : list of str
+        Rules for tuned thresholds.
+    external : ExternalSettings, optional
+    published : PublishedSettings, optional
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    title: str = ""
+    data: DataSettings | None = None
+    faces: FaceSettings = FaceSettings()
+    extractors: Annotated[
+        list[Annotated[ExtractorSettings, BeforeValidator(_extractor)]], Field(min_length=1)
+    ]
+    weights: Literal["required", "auto"] = "required"
+    classifiers: Annotated[dict[str, dict[str, list[Any]]], Field(min_length=1)]
+    protocol: str
+    folds: Annotated[int, Field(ge=2)] = 5
+    seed: Annotated[int, Field(ge=0)] = 0
+    metric: str = "f1"
+    thresholds: list[str] = ["f1", "youden", "eer"]
+    external: ExternalSettings | None = None
+    published: PublishedSettings | None = None
+
+    def to_toml(self) -> str:
+        """Write the suite as TOML that reads back as the same suite."""
+        return tomli_w.dumps(_write_none(self.model_dump(mode="json", exclude_none=False)))
+
+
+def builtin_suites() -> dict[str, Path]:
+    """Return the suites that come with the package: name -> file."""
+    folder = Path(str(files("benchmarks") / "suites"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_suite(name: str) -> Suite:
+    """Read a suite by the name of a built-in one or the path of a TOML file, and check every name in it.
+
+    Relative paths in the file start from its folder.
+
+    Raises
+    ------
+    RequestError
+        No such suite, not TOML, an unknown key (with the nearest name) or value, an unknown extractor,
+        classifier, protocol, metric or rule.
+    """
+    path = builtin_suites().get(name) or Path(name)
+    if not path.is_file() and path.suffix != ".toml":
+        raise unknown("suite", name, builtin_suites())
+    suite = parse_suite(path)
+    check_names(suite)
+    return suite
+
+
+def parse_suite(path: Path) -> Suite:
+    """Read a TOML file into a `Suite` without looking its names up; raises as `read_suite`."""
+    if not path.is_file():
+        raise RequestError(f"Expected a suite file; {path} does not exist. Check the path.")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"Expected TOML in {path}; {error}. Correct the file.") from error
+    try:
+        suite = Suite.model_validate(_read_none(values))
+    except ValidationError as error:
+        raise RequestError(_describe(error, str(path))) from error
+    return _anchor(suite, path.parent)
+
+
+def check_names(suite: Suite) -> None:
+    """Refuse names that nothing is registered under; `RequestError` with the nearest one."""
+    PROTOCOLS[suite.protocol]
+    FACE_DETECTORS[suite.faces.detector]
+    if suite.metric not in METRICS:
+        raise unknown("metric", suite.metric, METRICS)
+    for rule in suite.thresholds:
+        RULES[rule]
+    for classifier, grid in suite.classifiers.items():
+        CLASSIFIERS[classifier]
+        check_grid(classifier, grid)
+    for extractor in suite.extractors:
+        check_extractor(extractor)
+    labels = [extractor.label for extractor in suite.extractors]
+    if repeated := [label for label in labels if labels.count(label) > 1]:
+        raise RequestError(
+            f"Expected different extractors in the suite; got {repeated[0]} twice. Remove one."
+        )
+
+
+def _anchor(suite: Suite, base: Path) -> Suite:
+    """Make the paths in a suite absolute."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else (base / path).resolve()
+
+    changes: dict[str, Any] = {
+        "extractors": [
+            ExtractorSettings(**{**vars(e), "name": str((base / e.name).resolve())})
+            if is_plugin_file(e.name)
+            else e
+            for e in suite.extractors
+        ]
+    }
+    if suite.data:
+        paths = {"manifest": absolute(suite.data.manifest), "folder": absolute(suite.data.folder)}
+        synthetic = suite.data.synthetic and replace(
+            suite.data.synthetic, portraits=absolute(suite.data.synthetic.portraits)
+        )
+        changes["data"] = suite.data.model_copy(update={**paths, "synthetic": synthetic})
+    if suite.external:
+        changes["external"] = ExternalSettings(manifest=(base / suite.external.manifest).resolve())
+    return suite.model_copy(update=changes)
+
+
+def _read_none(value: Any) -> Any:
+    """Turn the word "none" in grids into None, for max_depth."""
+    grids = value.get("classifiers")
+    if not isinstance(grids, dict):
+        return value
+    read = {
+        name: {
+            key: [None if v == NONE else v for v in values] if isinstance(values, list) else values
+            for key, values in grid.items()
+        }
+        if isinstance(grid, dict)
+        else grid
+        for name, grid in grids.items()
+    }
+    return {**value, "classifiers": read}
+
+
+def _write_none(value: Any) -> Any:
+    """Leave out keys that are None, and write None inside lists as the word."""
+    if isinstance(value, dict):
+        return {key: _write_none(v) for key, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [NONE if v is None else _write_none(v) for v in value]
+    return value
+
+
+def _describe(error: ValidationError, origin: str) -> str:
+    """Say in one line what is wrong with a suite first, with the nearest name for an unknown key."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _known_keys(first["loc"][:-1])
+        return f"In {origin}: {unknown('key', str(first['loc'][-1]), known)} (at {where})"
+    message = first["msg"].removeprefix("Value error, ")
+    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return (
+        f"In {origin}: {where or 'suite'}: {message}{'' if message.endswith('.') else '.'} Correct it.{more}"
+    )
+
+
+def _known_keys(where: tuple[int | str, ...]) -> list[str]:
+    """List the keys that a section of a suite may have."""
+    sections: dict[str, Any] = {
+        "data": DataSettings,
+        "faces": FaceSettings,
+        "extractors": ExtractorSettings,
+        "external": ExternalSettings,
+        "published": PublishedSettings,
+        "synthetic": SyntheticSettings,
+    }
+    names = [part for part in where if part in sections]
+    kind = sections[str(names[-1])] if names else Suite
+    fields = kind.model_fields if hasattr(kind, "model_fields") else kind.__dataclass_fields__
+    return list(fields)

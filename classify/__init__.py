@@ -1,0 +1,1 @@
+"""Features in, scores and thresholds out. Importing it never imports torch."""

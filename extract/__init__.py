@@ -1,0 +1,1 @@
+"""Clips in, features out. The only package that imports torch."""

@@ -1,0 +1,1 @@
+"""Draw persons who do not exist, with OpenCV and arithmetic alone."""

@@ -1,0 +1,192 @@
+"""Frozen networks behind names: faces in, features out."""
+
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from extract.errors import RequestError
+from extract.files import digest
+from extract.networks import NETWORKS, Network, find_network
+from extract.plugins import installed_plugins, is_plugin_file, plugin_function
+from extract.state_dicts import hash_weights
+from extract.video import Image
+from extract.weights import WeightSettings, available, load
+
+BATCH = 16  # fixed and padded: the same face gives the same bits, whatever stands beside it
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """A frozen network with its preprocessing.
+
+    ``fingerprint`` must change whenever the same face could give other features: it keys the cache.
+    """
+
+    name: str
+    dim: int
+    fingerprint: str
+
+    def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
+        """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""
+        ...
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
+class ExtractorSettings:
+    """One extractor of a suite.
+
+    Attributes
+    ----------
+    name : str
+        A registered name, ``timm:<any model>``, or ``path/to/plugin.py`` (``:function`` may follow).
+    tap : {"pooled", "logits"}
+        Features before the 1000-way layer, or its output.
+    size : int
+        Side of the network's input, pixels.
+    crop_fraction : float
+        Share of the face that is seen: below 1 the borders, where a swapped face was blended in, are cut off.
+    """
+
+    name: str
+    tap: Literal["pooled", "logits"] = "pooled"
+    size: int = pydantic.Field(default=224, ge=16)
+    crop_fraction: float = pydantic.Field(default=1.0, gt=0, le=1)
+
+    @property
+    def label(self) -> str:
+        """Name in tables and folders: the name, and what differs from the defaults."""
+        base = self.name.rpartition("/")[2] if is_plugin_file(self.name) else self.name
+        extras = ["logits"] if self.tap == "logits" else []
+        extras += [f"{self.size}px"] if self.size != 224 else []
+        extras += [f"crop{self.crop_fraction:g}"] if self.crop_fraction != 1 else []
+        return "-".join([base, *extras]).replace("/", "_").replace(":", "_")
+
+
+class FrozenNetwork:
+    """A network in evaluation mode as an `Extractor`, on the CPU in float32.
+
+    Attributes
+    ----------
+    name, title : str
+        In folders and in tables.
+    weights : str
+        ``directory``, ``package``, ``hub`` or ``random``.
+    weights_source : str
+        Which file, package, repository or seed.
+    backend, precision : str
+        What computes the features; they key the cache beside the fingerprint.
+    """
+
+    backend = "torch"
+    precision = "fp32"
+
+    def __init__(self, network: Network, *, settings: ExtractorSettings, weights: WeightSettings) -> None:
+        loaded = load(network.blueprint, settings=weights, head=settings.tap == "logits")
+        self.name, self.title = settings.label, network.title
+        self.weights, self.weights_source = loaded.kind, loaded.source
+        self.settings = settings
+        self._network = loaded.network.eval().requires_grad_(False)
+        self._mean = torch.tensor(network.mean).view(1, 3, 1, 1)
+        self._std = torch.tensor(network.std).view(1, 3, 1, 1)
+        preprocessing = [settings.size, settings.crop_fraction, "bicubic", network.mean, network.std]
+        self.fingerprint = digest(
+            [network.blueprint.model, hash_weights(self._network), preprocessing, settings.tap]
+        )
+        self.dim = self._run(np.zeros((1, settings.size, settings.size, 3), np.uint8)).shape[1]
+
+    def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
+        """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""
+        if faces.ndim != 4 or faces.shape[3] != 3 or faces.dtype != np.uint8:
+            raise ValueError(f"Expected faces (n, s, s, 3) uint8; got {faces.shape} {faces.dtype}.")
+        starts = range(0, len(faces), BATCH)
+        return np.concatenate(
+            [np.empty((0, self.dim), np.float32), *(self._padded(faces[i : i + BATCH]) for i in starts)]
+        )
+
+    def _padded(self, faces: Image) -> npt.NDArray[np.float32]:
+        full = np.zeros((BATCH, *faces.shape[1:]), np.uint8)
+        full[: len(faces)] = faces
+        return self._run(full)[: len(faces)]
+
+    def _run(self, faces: Image) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            features = self._network(self._preprocess(torch.from_numpy(faces)))
+        return np.asarray(features.numpy(), np.float32)
+
+    def _preprocess(self, faces: Tensor) -> Tensor:
+        x = faces.permute(0, 3, 1, 2).float() / 255
+        size = self.settings.size
+        seen = round(size / self.settings.crop_fraction)
+        if x.shape[-1] != seen:
+            x = F.interpolate(x, size=(seen, seen), mode="bicubic", antialias=True).clamp(0, 1)
+        edge = (seen - size) // 2
+        return (x[..., edge : edge + size, edge : edge + size] - self._mean) / self._std
+
+
+def check_extractor(settings: ExtractorSettings) -> None:
+    """Refuse a name that `load_extractor` would refuse, without building anything."""
+    if is_plugin_file(settings.name):
+        plugin_function(settings.name)
+    elif settings.name not in installed_plugins():
+        find_network(settings.name, settings.size)
+
+
+def load_extractor(settings: ExtractorSettings, *, weights: WeightSettings) -> Extractor:
+    """Make the extractor that a suite names.
+
+    Raises
+    ------
+    RequestError
+        Unknown name, no weights, weights that do not match, a plugin that is not one.
+    """
+    plugins = installed_plugins()
+    if is_plugin_file(settings.name):
+        return _check_plugin(plugin_function(settings.name)(), settings.name)
+    if settings.name in plugins:
+        return _check_plugin(plugins[settings.name].load()(), settings.name)
+    return FrozenNetwork(find_network(settings.name, settings.size), settings=settings, weights=weights)
+
+
+def list_extractors(directory: Path | None) -> dict[str, tuple[str, str]]:
+    """Return name -> (model, where its weights are on this machine or empty) without asking the network."""
+    networks = {name: NETWORKS[name](224).blueprint for name in NETWORKS}
+    found = {name: (b.model, available(b, directory=directory)) for name, b in networks.items()}
+    plugins = {
+        name: (f"plugin {point.value}", "plugin: its own") for name, point in installed_plugins().items()
+    }
+    return {**found, **plugins}
+
+
+def _check_plugin(made: object, name: str) -> Extractor:
+    wanted: dict[str, type] = {"name": str, "dim": int, "fingerprint": str}
+    wrong = [key for key, kind in wanted.items() if not isinstance(getattr(made, key, None), kind)]
+    if wrong or not callable(made):
+        raise RequestError(
+            f"Expected an object with name, dim, fingerprint and __call__ from {name}; "
+            f"{type(made).__name__} lacks {', '.join(wrong) or '__call__'}. Add them."
+        )
+    assert isinstance(made, Extractor)
+    return made
+
+
+def weights_of(extractor: Extractor) -> tuple[str, str]:
+    """Return kind and source of an extractor's weights; a plugin that does not say is ``plugin``."""
+    kind = str(getattr(extractor, "weights", "plugin"))
+    return kind, str(getattr(extractor, "weights_source", kind))
+
+
+def title_of(extractor: Extractor) -> str:
+    """Return an extractor's title in tables; its name where it has none."""
+    return str(getattr(extractor, "title", extractor.name))
+
+
+def features_key(extractor: Extractor, faces_key: str) -> str:
+    """Name the store folder of an extractor's features of faces cropped by `faces_key`."""
+    backend = f"{getattr(extractor, 'backend', 'plugin')}-{getattr(extractor, 'precision', 'own')}"
+    return f"{extractor.name}-{extractor.fingerprint[:16]}-{backend}/{faces_key}"

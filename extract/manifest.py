@@ -1,0 +1,165 @@
+"""The clip table: which files, with which label, showing whom."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from extract.errors import RequestError
+from extract.files import write_bytes
+
+REQUIRED = ("path", "label")
+OPTIONAL = ("identity", "source_identity", "attack", "dataset", "split", "clip")
+LABELS = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Clips to use, and inputs that were left out on the way here.
+
+    Attributes
+    ----------
+    clips : DataFrame, one row a file
+        ``path`` (absolute), ``label`` (1 = fake, 0 = real), ``identity`` (the person whose body and scene is
+        shown), ``source_identity`` (whose face was put in), ``attack``, ``dataset``, ``split``, ``clip`` (files
+        with the same value are frames of one clip; the path itself where it was not given) as strings, empty
+        where unknown, and any further columns as they came. `pipeline.identify` adds ``content``, the SHA-256
+        of the file.
+    skipped : DataFrame, one row a file
+        ``path``, ``outcome`` (``skipped`` or ``partial``) and ``reason``.
+    """
+
+    clips: pd.DataFrame
+    skipped: pd.DataFrame
+
+    def leave_out(self, reasons: dict[str, str]) -> "Manifest":
+        """Move files (path -> reason) from the clips to the skipped ones."""
+        keep = ~self.clips["path"].isin(list(reasons))
+        return Manifest(
+            self.clips[keep].reset_index(drop=True),
+            pd.concat([self.skipped, skip_table(reasons)], ignore_index=True),
+        )
+
+    def remark(self, reasons: dict[str, str]) -> "Manifest":
+        """Record files (path -> reason) of which only a part could be used."""
+        return dataclasses.replace(
+            self, skipped=pd.concat([self.skipped, skip_table(reasons, "partial")], ignore_index=True)
+        )
+
+
+def skip_table(reasons: dict[str, str], outcome: str = "skipped") -> pd.DataFrame:
+    """Make the rows that say why a file was not (``skipped``) or not wholly (``partial``) used."""
+    rows = [(path, outcome, reason) for path, reason in reasons.items()]
+    return pd.DataFrame(rows, columns=["path", "outcome", "reason"], dtype="str")
+
+
+def make_manifest(table: pd.DataFrame, *, base: Path, name: str = "manifest") -> Manifest:
+    """Validate a clip table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``path`` and ``label`` (0/1 or real/fake), and any of the optional ones of `Manifest.clips`.
+    base : Path
+        Folder that relative paths start from.
+    name : str
+        How errors call the table.
+
+    Raises
+    ------
+    RequestError
+        A missing column, an unknown label, no row, a path that does not exist, a clip with two labels or two
+        identities.
+    """
+    _check_columns(table, name)
+    clips = table.reset_index(drop=True)
+    for column in OPTIONAL:
+        clips[column] = clips[column].fillna("").astype(str) if column in clips else ""
+    clips["label"] = _labels(clips["label"], name)
+    clips["path"] = [str((base / str(path)).resolve()) for path in clips["path"]]
+    _check_paths(clips["path"], name)
+    clips["clip"] = clips["clip"].where(clips["clip"] != "", clips["path"])
+    _check_clips(clips, name)
+    clips = clips[[*REQUIRED, *OPTIONAL, *(c for c in clips if c not in REQUIRED + OPTIONAL)]]
+    return Manifest(clips, skip_table({}))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and validate a CSV or Parquet manifest; relative paths start from its own folder.
+
+    Raises
+    ------
+    RequestError
+        As `make_manifest`, or the file is missing or cannot be read as a table.
+    """
+    if not path.is_file():
+        raise RequestError(f"Expected a manifest file; got {path}, which does not exist. Check the path.")
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+    except Exception as error:  # the readers raise whatever their parsers raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(
+            f"Expected a CSV or Parquet table; got {path} ({reason}). Check the file."
+        ) from error
+    return make_manifest(table, base=path.parent, name=str(path))
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write the clip table as Parquet or CSV, by the ending of `path`."""
+    table = manifest.clips
+    if path.suffix == ".parquet":
+        write_bytes(path, table.to_parquet(index=False))
+    else:
+        write_bytes(path, table.to_csv(index=False).encode())
+
+
+def check_classes(manifest: Manifest, name: str = "manifest") -> None:
+    """Refuse a manifest that holds one class only."""
+    present = set(manifest.clips["label"])
+    if present != {0, 1}:
+        got = {frozenset(): "none", frozenset({0}): "real clips only", frozenset({1}): "fake clips only"}
+        raise RequestError(
+            f"Expected real and fake clips in {name}; got {got[frozenset(present)]}. Add clips of the other label."
+        )
+
+
+def _check_columns(table: pd.DataFrame, name: str) -> None:
+    missing = [column for column in REQUIRED if column not in table]
+    if missing:
+        raise RequestError(
+            f"Expected columns path and label in {name}; got {', '.join(map(str, table.columns)) or 'none'}. "
+            f"Add {' and '.join(missing)}."
+        )
+    if table.empty:
+        raise RequestError(f"Expected at least one clip in {name}; got none. Add rows.")
+
+
+def _labels(values: "pd.Series[str]", name: str) -> "pd.Series[int]":
+    labels = values.astype(str).str.strip().str.lower().map(LABELS)
+    unknown = values[labels.isna()]
+    if len(unknown):
+        raise RequestError(
+            f"Expected labels 0/real or 1/fake in {name}; got {unknown.iloc[0]!r} in row {unknown.index[0] + 1}"
+            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}. Correct the label."
+        )
+    return labels.astype(int)
+
+
+def _check_paths(paths: "pd.Series[str]", name: str) -> None:
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise RequestError(
+            f"Expected files that exist in {name}; got {len(missing)} that do not, first {missing[0]}. "
+            "Correct the paths (relative ones start from the manifest's folder)."
+        )
+
+
+def _check_clips(clips: pd.DataFrame, name: str) -> None:
+    for column in ("label", "identity"):
+        mixed = clips.groupby("clip")[column].nunique()
+        if (mixed > 1).any():
+            raise RequestError(
+                f"Expected one {column} a clip in {name}; got several in clip {mixed.idxmax()!r}. "
+                "Correct the rows or the clip names."
+            )

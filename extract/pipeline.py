@@ -1,0 +1,224 @@
+"""Manifest -> faces -> features, each step computed once and kept in the store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from extract.errors import RequestError
+from extract.extractors import Extractor, features_key
+from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, faces_key
+from extract.manifest import Manifest, skip_table
+from extract.progress import Track, no_progress
+from extract.store import Store, write_png
+from extract.video import UnreadableClip
+
+PART = 64  # faces a feature part holds at least; a kill costs the part in hand
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of faces.
+
+    Attributes
+    ----------
+    X : (n, d) float32
+    rows : DataFrame of n rows, as `find_faces` returns them
+    """
+
+    X: npt.NDArray[np.float32]
+    rows: pd.DataFrame
+
+
+def identify(manifest: Manifest, store: Store, *, track: Track = no_progress) -> Manifest:
+    """Add each file's SHA-256 as ``content``; leave out empty files and repeated ones.
+
+    Raises
+    ------
+    RequestError
+        The same bytes stand under two labels.
+    """
+    paths = manifest.clips["path"].tolist()
+    empty = {path: "empty file" for path in paths if Path(path).stat().st_size == 0}
+    manifest = manifest.leave_out(empty)
+    remaining = track(manifest.clips["path"].tolist(), "hashing", len(manifest.clips))
+    clips = manifest.clips.assign(content=[store.content(Path(path)) for path in remaining])
+    _check_labels(clips)
+    first = clips.drop_duplicates("content").set_index("content")["path"]
+    repeats = clips[clips.duplicated("content")]
+    again = {row.path: f"same bytes as {first[row.content]}" for row in repeats.itertuples()}
+    kept = clips.drop_duplicates("content").reset_index(drop=True)
+    return Manifest(kept, pd.concat([manifest.skipped, skip_table(again)], ignore_index=True))
+
+
+def find_faces(
+    manifest: Manifest, settings: FaceSettings, *, store: Store, track: Track = no_progress
+) -> tuple[pd.DataFrame, Manifest]:
+    """Crop the faces of every clip that the store does not hold yet.
+
+    Returns
+    -------
+    rows : DataFrame, one line a face
+        ``content``, ``face`` (number within the clip), ``frame``, ``x1``, ``y1``, ``x2``, ``y2`` (pixels of the
+        full frame), ``confidence``, and the clip's columns of the manifest.
+    manifest : Manifest
+        Without the clips that gave no face, which are among its skipped ones, with the reason.
+
+    Raises
+    ------
+    RequestError
+        A clip without a usable face where ``no_face = "fail"``; no clip with a face at all.
+    """
+    key, detector = faces_key(settings), _Lazy(settings.detector)
+    indexes: dict[str, dict[str, Any]] = {}
+    lost: dict[str, str] = {}
+    clips = list(manifest.clips[["path", "content"]].itertuples(index=False))
+    for path, content in track(clips, "faces (clips)", len(clips)):
+        try:
+            indexes[content] = _index_of(
+                Path(path), content, settings, store=store, key=key, detector=detector
+            )
+        except UnreadableClip as error:
+            lost[path] = str(error)
+    names = dict(zip(manifest.clips["content"], manifest.clips["path"], strict=True))
+    lost |= {names[c]: _no_face(index) for c, index in indexes.items() if not index["faces"]}
+    if lost and settings.no_face == "fail":
+        path, reason = next(iter(lost.items()))
+        raise RequestError(f'Expected a face in every clip (no_face = "fail"); got {reason} in {path}.')
+    manifest = manifest.leave_out(lost).remark(
+        {names[c]: note for c, index in indexes.items() if index["faces"] and (note := _note(index))}
+    )
+    if manifest.clips.empty:
+        raise RequestError(
+            f"Expected faces in the clips; got none in {len(clips)} clips, first {_example(lost)}. "
+            'Check the files, or set detector = "none" for images that are face crops already.'
+        )
+    return _rows(manifest.clips, indexes), manifest
+
+
+def load_features(
+    rows: pd.DataFrame, extractor: Extractor, *, store: Store, faces: str, track: Track = no_progress
+) -> Features:
+    """Return the features of faces, computing those that the store does not hold yet.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `find_faces` returns them.
+    faces : str
+        The `faces_key` of the crops.
+    """
+    key = features_key(extractor, faces)
+    index = store.feature_index(key)
+    known = set(index["content"])
+    missing = rows[~rows["content"].isin(known)]
+    parts = _parts(missing)
+    steps = (part for part in parts for _ in _compute(part, extractor, store=store, key=key, faces=faces))
+    for _ in track(steps, f"features {extractor.name}", len(missing)) if parts else ():
+        pass
+    index = store.feature_index(key) if parts else index
+    places = rows[["content", "face"]].merge(index, on=["content", "face"], how="left", validate="1:1")
+    return Features(store.read_features(places, dim=extractor.dim), rows)
+
+
+def export_image_folder(
+    rows: pd.DataFrame, out: Path, *, store: Store, faces: str, track: Track = no_progress
+) -> int:
+    """Write crops as the tree that torchvision's ImageFolder reads; returns their number.
+
+    ``[split/]real|fake/<clip>_<frame>.png``, readable again with ``--clip '([^/]+)_[0-9]+'``. Clips of the same
+    file name get the first digits of their content hash, further faces of a frame a ``+1``.
+    """
+    stems = rows["path"].map(lambda path: Path(path).stem)
+    ambiguous = rows.assign(stem=stems).groupby(["stem", "label"])["content"].transform("nunique") > 1
+    names = stems.where(~ambiguous, stems + "-" + rows["content"].str[:8])
+    nth = rows.groupby(["content", "frame"]).cumcount()
+    for row, name, n in track(list(zip(rows.itertuples(), names, nth, strict=True)), "exporting", len(rows)):
+        folder = out / str(row.split) / ("fake" if row.label else "real")
+        folder.mkdir(parents=True, exist_ok=True)
+        image = store.read_face(faces, row.content, face=row.face)
+        write_png(folder / f"{name}_{row.frame:06d}{f'+{n}' if n else ''}.png", image)
+    return len(rows)
+
+
+class _Lazy:
+    """Builds the face detector when the first clip needs it: a cached run never loads the network."""
+
+    def __init__(self, name: str) -> None:
+        self._make = FACE_DETECTORS[name]
+        self._made: FaceDetector | None = None
+
+    def get(self) -> FaceDetector:
+        self._made = self._made or self._make()
+        return self._made
+
+
+def _index_of(
+    path: Path, content: str, settings: FaceSettings, *, store: Store, key: str, detector: _Lazy
+) -> dict[str, Any]:
+    index = store.face_index(key, content)
+    if index is None:
+        store.write_faces(key, content, faces=crop_faces(path, settings, detector.get()))
+        index = store.face_index(key, content)
+        assert index is not None  # written just now
+    return index
+
+
+def _no_face(index: dict[str, Any]) -> str:
+    return f"no usable face in {index['searched']} frame{'s' if index['searched'] != 1 else ''}"
+
+
+def _note(index: dict[str, Any]) -> str:
+    without = index["searched"] - len({face["frame"] for face in index["faces"]})
+    notes = [index["note"], f"no usable face in {without} of {index['searched']} frames" if without else ""]
+    return "; ".join(note for note in notes if note)
+
+
+def _rows(clips: pd.DataFrame, indexes: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    lines = [
+        (content, number, face["frame"], *face["box"], face["confidence"])
+        for content in clips["content"]
+        for number, face in enumerate(indexes[content]["faces"])
+    ]
+    columns = ["content", "face", "frame", "x1", "y1", "x2", "y2", "confidence"]
+    return pd.DataFrame(lines, columns=columns).merge(clips, on="content", validate="m:1")
+
+
+def _parts(missing: pd.DataFrame) -> list[pd.DataFrame]:
+    """Cut rows at clip boundaries into stretches of at least `PART` faces."""
+    if missing.empty:
+        return []
+    first_of_clip = ~missing.duplicated("content")
+    start_of_clip = np.where(first_of_clip, np.arange(len(missing)), 0)
+    part = np.maximum.accumulate(start_of_clip) // PART
+    return [group for _, group in missing.groupby(part)]
+
+
+def _compute(part: pd.DataFrame, extractor: Extractor, *, store: Store, key: str, faces: str) -> pd.Index:
+    """Compute and store one part; returns one item a face, for the progress bar."""
+    crops = np.stack([store.read_face(faces, row.content, face=row.face) for row in part.itertuples()])
+    X = extractor(crops)
+    if X.shape != (len(part), extractor.dim) or X.dtype != np.float32:
+        raise ValueError(
+            f"Expected features ({len(part)}, {extractor.dim}) float32 from {extractor.name}; got {X.shape} {X.dtype}."
+        )
+    store.write_features(key, part, X=X)
+    return part.index
+
+
+def _check_labels(clips: pd.DataFrame) -> None:
+    mixed = clips.groupby("content")["label"].transform("nunique") > 1
+    if mixed.any():
+        content = clips.loc[mixed, "content"].iloc[0]
+        pair = clips[clips["content"] == content].drop_duplicates("label")["path"].tolist()
+        raise RequestError(
+            f"Expected one label for the same bytes; got both for {pair[0]} and {pair[1]}. Remove or relabel one."
+        )
+
+
+def _example(lost: dict[str, str]) -> str:
+    path, reason = next(iter(lost.items()), ("none", "no clip"))
+    return f"{path} ({reason})"

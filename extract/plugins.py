@@ -1,0 +1,46 @@
+"""Extractors from outside: a Python file, or an installed package with an entry point."""
+
+import importlib.util
+import inspect
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from extract.errors import RequestError
+from extract.files import digest
+from extract.networks import NETWORKS
+
+GROUP = "deepfake_transfer_bench.extractors"
+
+
+def is_plugin_file(name: str) -> bool:
+    """Whether an extractor's name is the path of a plugin, as opposed to a registered name."""
+    return name.partition(":")[0].endswith(".py")
+
+
+def installed_plugins() -> dict[str, EntryPoint]:
+    """Return the extractors of installed packages; `RequestError` where one takes a built-in name."""
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    taken = [name for name in points if name in NETWORKS]
+    if taken:
+        raise RequestError(
+            f"Expected new names in the entry points {GROUP}; got {taken[0]!r}, which is built in."
+        )
+    return points
+
+
+def plugin_function(name: str) -> Callable[[], object]:
+    """Import a plugin file and return its function; `RequestError` if there is none."""
+    file, _, function = name.partition(":")
+    path, function = Path(file), function or "extractor"
+    if not path.is_file():
+        raise RequestError(f"Expected a plugin file; {path} does not exist. Check the path.")
+    spec = importlib.util.spec_from_file_location(f"extractor_plugin_{digest(str(path.resolve()))[:8]}", path)
+    assert spec is not None  # the name ends in .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = getattr(module, function, None)
+    if not inspect.isroutine(made) and not inspect.isclass(made):
+        raise RequestError(f"Expected a function {function}() in {path}; it has none. Define it.")
+    return made

@@ -1,0 +1,171 @@
+"""The caches on disk: content hashes, face crops, features. Complete or absent, never half.
+
+    hashes/<hash of the path>.json               what a file's content hash was, at which size and time
+    faces/<face settings>/<content>/             0000.png, 0001.png, ... and index.json
+    features/<features key>/part-<id>/           X.npy (n, d) float32 and rows.parquet (content, face)
+    scratch/                                     what is being written; renamed into place when complete
+
+The key of everything is the clip's bytes; labels and identities are in the manifest alone.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from extract.faces import Faces
+from extract.files import digest, read_json, sweep, whole_directory, write_bytes, write_json
+from extract.video import Image
+
+
+@dataclass(frozen=True)
+class Store:
+    """The caches below one folder, which several processes and machines may share."""
+
+    root: Path
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
+
+    def sweep(self) -> None:
+        """Delete scratch that killed writers left behind more than a day ago."""
+        sweep(self.scratch)
+
+    # -- hashes ----------------------------------------------------------------------------------------------
+
+    def content(self, path: Path) -> str:
+        """Return the SHA-256 of a file, remembered for its path, size and modification time."""
+        status = path.stat()
+        seen = {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        record = read_json(self._hash_file(path))
+        if record is not None and {key: record.get(key) for key in seen} == seen:
+            return str(record["content"])
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        write_json(self._hash_file(path), {**seen, "content": content})
+        return content
+
+    def _hash_file(self, path: Path) -> Path:
+        return self.root / "hashes" / f"{digest(str(path))[:32]}.json"
+
+    # -- faces -----------------------------------------------------------------------------------------------
+
+    def faces_folder(self, key: str, content: str) -> Path:
+        return self.root / "faces" / key / content
+
+    def face_index(self, key: str, content: str) -> dict[str, Any] | None:
+        """Return what is known of a clip's faces, or None if it was not searched yet.
+
+        The index has ``faces`` (a list of frame, box, confidence), ``searched`` (frames) and ``note``.
+        """
+        index = read_json(self.faces_folder(key, content) / "index.json")
+        return index if index is None else dict(index)
+
+    def write_faces(self, key: str, content: str, *, faces: Faces) -> None:
+        """Store a clip's crops as PNG, with their index."""
+        with whole_directory(self.faces_folder(key, content), scratch=self.scratch) as folder:
+            for i, crop in enumerate(faces.crops):
+                write_png(folder / f"{i:04d}.png", crop)
+            rows = zip(faces.frames.tolist(), faces.boxes.tolist(), faces.confidences.tolist(), strict=True)
+            entries = [{"frame": f, "box": b, "confidence": c} for f, b, c in rows]
+            write_json(
+                folder / "index.json", {"faces": entries, "searched": faces.searched, "note": faces.note}
+            )
+
+    def read_face(self, key: str, content: str, *, face: int) -> Image:
+        """Read one crop, (s, s, 3) uint8 RGB."""
+        return read_png(self.faces_folder(key, content) / f"{face:04d}.png")
+
+    # -- features --------------------------------------------------------------------------------------------
+
+    def feature_index(self, key: str) -> pd.DataFrame:
+        """Return where each stored feature row is: ``content``, ``face``, ``part`` (path), ``row``; no repeats."""
+        parts = sorted((self.root / "features" / key).glob("part-*/rows.parquet"))
+        tables = [
+            pd.read_parquet(part).assign(part=str(part.parent), row=lambda t: np.arange(len(t)))
+            for part in parts
+        ]
+        if not tables:
+            return pd.DataFrame({"content": [], "face": [], "part": [], "row": []}).astype(
+                {"content": "str", "face": int, "part": "str", "row": int}
+            )
+        return pd.concat(tables, ignore_index=True).drop_duplicates(["content", "face"])
+
+    def write_features(self, key: str, rows: pd.DataFrame, *, X: npt.NDArray[np.float32]) -> None:
+        """Store features (n, d) float32 of n faces, given as rows of ``content`` and ``face``."""
+        name = digest(rows[["content", "face"]].to_numpy().tolist())[:32]
+        final = self.root / "features" / key / f"part-{name}"
+        with whole_directory(final, scratch=self.scratch) as folder:
+            np.save(folder / "X.npy", X, allow_pickle=False)
+            rows[["content", "face"]].to_parquet(folder / "rows.parquet", index=False)
+
+    def read_features(self, places: pd.DataFrame, *, dim: int) -> npt.NDArray[np.float32]:
+        """Gather rows of `feature_index` into one (n, dim) float32 array, in their order."""
+        X = np.empty((len(places), dim), np.float32)
+        for part, rows in places.groupby("part", sort=False).indices.items():
+            stored = np.load(Path(str(part)) / "X.npy", mmap_mode="r", allow_pickle=False)
+            X[rows] = stored[places["row"].to_numpy()[rows]]
+        return X
+
+    # -- the right to be forgotten ---------------------------------------------------------------------------
+
+    def contents_of(self, path: Path) -> list[str]:
+        """Return the content hashes that a file has now and had when it was last seen."""
+        record = read_json(self._hash_file(path))
+        seen = [record["content"]] if record else []
+        return sorted({*seen, *([self.content(path)] if path.is_file() else [])})
+
+    def purge(self, contents: Sequence[str], *, path: Path | None = None) -> int:
+        """Delete every trace of clips, and of one path, from the caches; returns the number of things deleted."""
+        hashes = [f for f in (self.root / "hashes").glob("*.json") if _is_trace(read_json(f), contents, path)]
+        faces = [f for f in (self.root / "faces").glob("*/*") if f.name in contents]
+        scratch = [f for f in self.scratch.glob("*") if f.name.split("-")[0] in contents]
+        for entry in hashes:
+            entry.unlink(missing_ok=True)
+        for entry in faces + scratch:
+            shutil.rmtree(entry, ignore_errors=True)
+        parts = [part.parent for part in (self.root / "features").glob("**/part-*/rows.parquet")]
+        return len(hashes) + len(faces) + len(scratch) + sum(self._purge_part(p, contents) for p in parts)
+
+    def _purge_part(self, part: Path, contents: Sequence[str]) -> int:
+        rows = pd.read_parquet(part / "rows.parquet")
+        keep = ~rows["content"].isin(contents).to_numpy()
+        if keep.all():
+            return 0
+        if keep.any():
+            key = str(part.parent.relative_to(self.root / "features"))
+            self.write_features(key, rows[keep].reset_index(drop=True), X=np.load(part / "X.npy")[keep])
+        shutil.rmtree(part)
+        return int((~keep).sum())
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Write an RGB image without loss."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise OSError(f"Expected to encode {image.shape} as PNG for {path}; OpenCV could not.")
+    write_bytes(path, data.tobytes())
+
+
+def read_png(path: Path) -> Image:
+    """Read an image as (h, w, 3) uint8 RGB."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise OSError(
+            f"Expected a PNG image in {path}; it cannot be decoded. Delete its folder and run again."
+        )
+    return image.astype(np.uint8, copy=False)
+
+
+def _is_trace(record: Any, contents: Sequence[str], path: Path | None) -> bool:
+    return bool(record) and (
+        record["content"] in contents or (path is not None and record["path"] == str(path))
+    )

@@ -1,0 +1,111 @@
+"""Pictures from a finished run; each draws exactly the frame that lies beside it as CSV."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from benchmarks.judge import DEFAULT
+from benchmarks.results import Run
+from classify.models import CLASSIFIERS
+from classify.thresholds import cut_points
+from extract.files import write_bytes
+from reports.tables import RULE_TITLES, best_model, extractor_title, select, summary
+
+CURVES = (("f1", "F1"), ("recall", "recall"), ("fpr", "false-positive rate"))
+
+
+def roc_frame(run: Run) -> pd.DataFrame:
+    """ROC curve of each extractor's best classifier, over all out-of-fold faces.
+
+    Returns
+    -------
+    DataFrame
+        ``model`` (with its pooled AUC), ``fpr``, ``tpr``, shares from 0 to 1.
+    """
+    figures = select(summary(run), data="out-of-fold", level="image", rule=DEFAULT, metric=run.suite.metric)
+    parts = []
+    for extractor, group in figures.groupby("extractor", sort=False):
+        classifier = str(group.loc[group["mean"].idxmax(), "classifier"])
+        scored = run.units[(str(extractor), classifier)].predictions
+        fpr, tpr, _ = roc_curve(scored["label"], scored["score"])
+        title = f"{extractor_title(run, str(extractor))}, {CLASSIFIERS[classifier].title}"
+        auc = roc_auc_score(scored["label"], scored["score"])
+        parts.append(pd.DataFrame({"model": f"{title}: AUC {auc:.3f}", "fpr": fpr, "tpr": tpr}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def threshold_frame(run: Run) -> pd.DataFrame:
+    """F1, recall and false-positive rate of the best model at every cut point of its out-of-fold scores.
+
+    Returns
+    -------
+    DataFrame
+        ``threshold``, ``f1``, ``recall``, ``fpr``.
+    """
+    scored = run.units[best_model(run)].predictions
+    cuts = cut_points(scored["label"].to_numpy(), scored["score"].to_numpy())
+    return pd.DataFrame({"threshold": cuts.thresholds, "f1": cuts.f1, "recall": cuts.recall, "fpr": cuts.fpr})
+
+
+def plot_roc(frame: pd.DataFrame) -> Figure:
+    """Draw the ROC curves of `roc_frame`."""
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    for model, curve in frame.groupby("model", sort=False):
+        axes.plot(curve["fpr"], curve["tpr"], label=str(model), linewidth=1.6)
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--", label="chance")
+    axes.set(xlabel="false-positive rate (real called fake)", ylabel="recall (fake called fake)")
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1.005),
+        aspect="equal",
+        title="Best classifier of each extractor, out-of-fold faces",
+    )
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    return figure
+
+
+def plot_thresholds(frame: pd.DataFrame, run: Run) -> Figure:
+    """Draw the curves of `threshold_frame`, with the default and the tuned thresholds as lines."""
+    extractor, classifier = best_model(run)
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for column, label in CURVES:
+        axes.step(frame["threshold"], frame[column], where="pre", label=label, linewidth=1.6)
+    marks = {
+        DEFAULT: CLASSIFIERS[classifier].default_threshold,
+        **run.units[(extractor, classifier)].deploy["image"],
+    }
+    for (rule, value), style in zip(marks.items(), _styles(len(marks)), strict=True):
+        axes.axvline(
+            value,
+            color="0.35",
+            linewidth=1,
+            linestyle=style,
+            label=f"{RULE_TITLES.get(rule, rule)}: {value:.3f}",
+        )
+    axes.set(xlabel="threshold (a score at or above it is called fake)", ylabel="share", ylim=(0, 1.02))
+    axes.set_title(
+        f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}, out-of-fold faces"
+    )
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and SVG, with the same bytes for the same figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
+        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
+            temporary = path.with_name(f".tmp-{path.name}{suffix}")
+            figure.savefig(temporary, format=suffix[1:], dpi=150, metadata=metadata)
+            write_bytes(path.with_suffix(suffix), temporary.read_bytes())
+            temporary.unlink()
+
+
+def _styles(count: int) -> Sequence[str]:
+    return (["-", "--", "-.", ":"] * (count // 4 + 1))[:count]

@@ -1,0 +1,89 @@
+"""Everything that a finished run shows: tables and figures in its folder, the main table in the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+
+from benchmarks.judge import DEFAULT
+from benchmarks.results import Run, read_run
+from classify.models import CLASSIFIERS
+from extract.files import write_bytes
+from reports.plots import plot_roc, plot_thresholds, roc_frame, save, threshold_frame
+from reports.tables import (
+    MAIN_METRICS,
+    TITLES,
+    Table,
+    best_model,
+    extractor_title,
+    latex,
+    main_table,
+    markdown,
+    models_table,
+    select,
+    summary,
+    thresholds_table,
+    weights_word,
+)
+
+
+def write_report(folder: Path) -> Run:
+    """Write the tables and figures of a finished run into its folder and return the run.
+
+    Raises
+    ------
+    RequestError
+        Not a results folder, or an unfinished run.
+    """
+    run = read_run(folder)
+    for table in (main_table(run), models_table(run), thresholds_table(run)):
+        _write_table(table, folder / "tables")
+    curves, cuts = roc_frame(run), threshold_frame(run)
+    for name, frame in (("roc", curves), ("thresholds", cuts)):
+        write_bytes(folder / "figures" / f"{name}.csv", frame.to_csv(index=False).encode())
+    save(plot_roc(curves), folder / "figures" / "roc")
+    save(plot_thresholds(cuts, run), folder / "figures" / "thresholds")
+    return run
+
+
+def show(run: Run, console: Console) -> None:
+    """Print the main table, what it must be read with, and where the rest is."""
+    for metric in MAIN_METRICS:
+        console.print(_grid(run, metric))
+    for note in main_table(run).notes:
+        console.print(note, style="dim", highlight=False)
+    extractor, classifier = best_model(run)
+    best = f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}"
+    console.print(f"\nBest by {TITLES[run.suite.metric]}: {best}.", highlight=False)
+    console.print(f"Tables, figures and scores: {run.folder}", highlight=False, soft_wrap=True)
+
+
+def _write_table(table: Table, folder: Path) -> None:
+    write_bytes(folder / f"{table.name}.md", markdown(table).encode())
+    write_bytes(folder / f"{table.name}.tex", latex(table).encode())
+    write_bytes(folder / f"{table.name}.csv", table.frame.to_csv(index=False).encode())
+
+
+def _grid(run: Run, metric: str) -> Grid:
+    """Lay out one metric for the terminal: classifiers down, extractors across, weights under their names."""
+    frame = select(summary(run), data="out-of-fold", level="image", rule=DEFAULT, metric=metric)
+    frame = frame.set_index(["classifier", "extractor"])
+    grid = Grid(
+        title=f"{TITLES[metric]}, % (mean ± deviation over folds)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    grid.add_column("")
+    for extractor, entry in run.extractors.items():
+        grid.add_column(f"{entry['title']}\n{weights_word(run, extractor)}", justify="right")
+    best = frame["mean"].groupby("extractor").max()
+    for classifier in run.suite.classifiers:
+        cells = [_cell(frame.loc[(classifier, e)], best[e]) for e in run.extractors]
+        grid.add_row(CLASSIFIERS[classifier].title, *cells)
+    return grid
+
+
+def _cell(line: "pd.Series[Any]", best: float) -> str:
+    text = f"{100 * line['mean']:.1f} ± {100 * line['deviation']:.1f}"
+    return f"[bold]{text}[/bold]" if line["mean"] == best else text

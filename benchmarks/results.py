@@ -3,7 +3,7 @@
 run.json                      the key of the run: a folder is continued by the same request only
 suite.toml                    the resolved suite, which runs again
 environment.json              Python, platform, package versions
-extractors.json               per extractor: title, dimension, fingerprint, where its weights came from
+extractors.json               per extractor: title, fingerprint, where its weights came from
 faces.parquet                 one line a face: content, frame, box, clip, label, identity, ..., fold
 skipped.csv                   inputs that were not, or not wholly, used, with the reason
 units/<extractor>/<classifier>/
@@ -78,7 +78,7 @@ class Run:
     Attributes
     ----------
     extractors : dict
-        Label -> ``title``, ``dim``, ``fingerprint``, ``weights`` (directory, package, hub, plugin, random),
+        Label -> ``title``, ``fingerprint``, ``weights`` (directory, package, hub, plugin, random),
         ``source``.
     units : dict
         (extractor, classifier) -> Unit, in the suite's order.

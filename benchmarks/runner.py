@@ -15,7 +15,7 @@ from benchmarks.suite import Suite
 from classify.folds import Fold, fold_numbers, identity_folds
 from classify.models import CLASSIFIERS
 from classify.search import score_with_fold_models, search
-from extract.extractors import Extractor, load_extractor, title_of, weights_of
+from extract.extractors import Extractor, features_key, load_extractor, title_of, weights_of
 from extract.faces import faces_key
 from extract.files import digest
 from extract.manifest import Manifest, check_classes
@@ -54,6 +54,9 @@ def run(
     source = WeightSettings(directory=weights, policy=suite.weights, seed=suite.seed)
     extractors = [load_extractor(settings, weights=source) for settings in suite.extractors]
     _say_weights(extractors, machine.say)
+    for extractor in extractors:
+        if not machine.store.has_features(features_key(extractor, faces_key(suite.faces))):
+            extractor.dim  # noqa: B018  (builds the network: weights that do not match are refused now)
     manifest, external = read_all(suite, machine=machine)
     key = _key(suite, extractors, [manifest, external])
     folder = out or results / f"{suite.name}-{key[:8]}"
@@ -177,7 +180,6 @@ def _describe(extractor: Extractor) -> dict[str, Any]:
     kind, source = weights_of(extractor)
     return {
         "title": title_of(extractor),
-        "dim": extractor.dim,
         "fingerprint": extractor.fingerprint,
         "weights": kind,
         "source": source,

@@ -1,5 +1,6 @@
 """Frozen networks behind names: faces in, features out."""
 
+import functools
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -7,16 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from extract.errors import RequestError
 from extract.files import digest
 from extract.networks import NETWORKS, Network, find_network
 from extract.plugins import installed_plugins, is_plugin_file, plugin_function
-from extract.state_dicts import hash_weights
 from extract.video import Image
-from extract.weights import WeightSettings, available, load
+from extract.weights import WeightSettings, available, find
 
 BATCH = 16  # fixed and padded: the same face gives the same bits, whatever stands beside it
 
@@ -29,8 +29,12 @@ class Extractor(Protocol):
     """
 
     name: str
-    dim: int
     fingerprint: str
+
+    @property
+    def dim(self) -> int:
+        """Number of features of a face."""
+        ...
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""
@@ -87,18 +91,26 @@ class FrozenNetwork:
     precision = "fp32"
 
     def __init__(self, network: Network, *, settings: ExtractorSettings, weights: WeightSettings) -> None:
-        loaded = load(network.blueprint, settings=weights, head=settings.tap == "logits")
+        self._found = find(network.blueprint, settings=weights, head=settings.tap == "logits")
         self.name, self.title = settings.label, network.title
-        self.weights, self.weights_source = loaded.kind, loaded.source
+        self.weights, self.weights_source = self._found.kind, self._found.source
         self.settings = settings
-        self._network = loaded.network.eval().requires_grad_(False)
         self._mean = torch.tensor(network.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(network.std).view(1, 3, 1, 1)
         preprocessing = [settings.size, settings.crop_fraction, "bicubic", network.mean, network.std]
         self.fingerprint = digest(
-            [network.blueprint.model, hash_weights(self._network), preprocessing, settings.tap]
+            [network.blueprint.model, self._found.identity, preprocessing, settings.tap]
         )
-        self.dim = self._run(np.zeros((1, settings.size, settings.size, 3), np.uint8)).shape[1]
+
+    @functools.cached_property
+    def network(self) -> nn.Module:
+        """The frozen network; built when first needed, so that cached features cost no network."""
+        return self._found.network.eval().requires_grad_(False)
+
+    @functools.cached_property
+    def dim(self) -> int:
+        """Number of features of a face."""
+        return int(self._run(np.zeros((1, self.settings.size, self.settings.size, 3), np.uint8)).shape[1])
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""
@@ -116,7 +128,7 @@ class FrozenNetwork:
 
     def _run(self, faces: Image) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            features = self._network(self._preprocess(torch.from_numpy(faces)))
+            features = self.network(self._preprocess(torch.from_numpy(faces)))
         return np.asarray(features.numpy(), np.float32)
 
     def _preprocess(self, faces: Tensor) -> Tensor:
@@ -143,7 +155,8 @@ def load_extractor(settings: ExtractorSettings, *, weights: WeightSettings) -> E
     Raises
     ------
     RequestError
-        Unknown name, no weights, weights that do not match, a plugin that is not one.
+        Unknown name, no weights, a plugin that is not one. Weights that do not match the network are refused when
+        it is built: at the first use of `dim` or of the extractor.
     """
     plugins = installed_plugins()
     if is_plugin_file(settings.name):

@@ -121,7 +121,7 @@ def load_features(
         pass
     index = store.feature_index(key) if parts else index
     places = rows[["content", "face"]].merge(index, on=["content", "face"], how="left", validate="1:1")
-    return Features(store.read_features(places, dim=extractor.dim), rows)
+    return Features(store.read_features(places), rows)
 
 
 def export_image_folder(

@@ -107,12 +107,19 @@ class Store:
             np.save(folder / "X.npy", X, allow_pickle=False)
             rows[["content", "face"]].to_parquet(folder / "rows.parquet", index=False)
 
-    def read_features(self, places: pd.DataFrame, *, dim: int) -> npt.NDArray[np.float32]:
-        """Gather rows of `feature_index` into one (n, dim) float32 array, in their order."""
-        X = np.empty((len(places), dim), np.float32)
+    def has_features(self, key: str) -> bool:
+        """Whether any features are stored under a key."""
+        return any((self.root / "features" / key).glob("part-*"))
+
+    def read_features(self, places: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Gather rows of `feature_index`, at least one, into one (n, d) float32 array, in their order."""
+        parts = {
+            part: np.load(Path(str(part)) / "X.npy", mmap_mode="r", allow_pickle=False)
+            for part in places["part"].unique()
+        }
+        X = np.empty((len(places), next(iter(parts.values())).shape[1]), np.float32)
         for part, rows in places.groupby("part", sort=False).indices.items():
-            stored = np.load(Path(str(part)) / "X.npy", mmap_mode="r", allow_pickle=False)
-            X[rows] = stored[places["row"].to_numpy()[rows]]
+            X[rows] = parts[part][places["row"].to_numpy()[rows]]
         return X
 
     # -- the right to be forgotten ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Whatever the source, a state dict is matched strictly: nothing is ever loaded half.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 from collections.abc import Callable
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 import pydantic
+import timm
 import torch
 from torch import nn
 
 from extract import hub
 from extract.errors import RequestError
+from extract.files import digest
 from extract.state_dicts import in_order, load_strictly, read_state
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -86,17 +89,30 @@ class Blueprint:
     load_hub: Callable[[Path], nn.Module] | None = None
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A network with its weights, and where they came from (`kind`: directory, package, hub or random)."""
+class Weights:
+    """Weights that were found for a network, which is built from them when it is first needed.
 
-    network: nn.Module
-    kind: str
-    source: str
+    Attributes
+    ----------
+    kind : str
+        ``directory``, ``package``, ``hub`` or ``random``.
+    source : str
+        Which file, package, repository or seed.
+    identity : str
+        SHA-256 of the weights file, or of what a random initialisation follows from.
+    """
+
+    def __init__(self, kind: str, source: str, *, identity: str, build: Callable[[], nn.Module]) -> None:
+        self.kind, self.source, self.identity, self._build = kind, source, identity, build
+
+    @functools.cached_property
+    def network(self) -> nn.Module:
+        """The network, strictly loaded; `RequestError` where the file does not match it."""
+        return self._build()
 
 
-def load(blueprint: Blueprint, *, settings: WeightSettings, head: bool) -> Loaded:
-    """Build a network with the first weights found: directory, package, hub; else by the policy.
+def find(blueprint: Blueprint, *, settings: WeightSettings, head: bool) -> Weights:
+    """Find the first weights of a network: directory, package, hub; else by the policy.
 
     Parameters
     ----------
@@ -106,7 +122,7 @@ def load(blueprint: Blueprint, *, settings: WeightSettings, head: bool) -> Loade
     Raises
     ------
     RequestError
-        No weights and the policy is ``required``; a file that does not match the network.
+        No weights and the policy is ``required``; a packaged file that is not the known one.
     """
     found = (
         _from_directory(blueprint, settings.directory, head)
@@ -132,17 +148,24 @@ def available(blueprint: Blueprint, *, directory: Path | None) -> str:
     return f"hub cache: {cached}" if cached else ""
 
 
-def _from_directory(blueprint: Blueprint, directory: Path | None, head: bool) -> Loaded | None:
+def _from_directory(blueprint: Blueprint, directory: Path | None, head: bool) -> Weights | None:
     file = _file_in(blueprint, directory)
     if file is None:
         return None
+    return Weights(
+        "directory",
+        str(file),
+        identity=_sha256(file),
+        build=lambda: _build_from_file(blueprint, file, head),
+    )
+
+
+def _build_from_file(blueprint: Blueprint, file: Path, head: bool) -> nn.Module:
     state = read_state(file)
     has_head = any(key.startswith(blueprint.head) for key in state)
-    network = blueprint.build()
-    if not has_head and not head:
-        network.reset_classifier(0)  # type: ignore[operator]
+    network = _with_head(blueprint.build(), head or has_head)
     load_strictly(network, state, origin=str(file))
-    return Loaded(_with_head(network, head), "directory", str(file))
+    return _with_head(network, head)
 
 
 def _file_in(blueprint: Blueprint, directory: Path | None) -> Path | None:
@@ -155,21 +178,25 @@ def _file_in(blueprint: Blueprint, directory: Path | None) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _from_package(blueprint: Blueprint, head: bool) -> Loaded | None:
+def _from_package(blueprint: Blueprint, head: bool) -> Weights | None:
     packaged = PACKAGED.get(blueprint.model)
     file = _package_file(packaged) if packaged else None
     if head or packaged is None or file is None:
         return None
-    got = hashlib.sha256(file.read_bytes()).hexdigest()
+    got = _sha256(file)
     if not got.startswith(packaged.sha256):
         raise RequestError(
             f"Expected SHA-256 {packaged.sha256}... for {file}; got {got[:16]}.... Reinstall {packaged.package}."
         )
-    network = blueprint.build()
-    network.reset_classifier(0)  # type: ignore[operator]
-    load_strictly(network, in_order(network, read_state(file), origin=str(file)), origin=str(file))
     release = importlib.metadata.version(packaged.package)
-    return Loaded(network, "package", f"{packaged.package} {release}: {Path(packaged.file).name}")
+    source = f"{packaged.package} {release}: {Path(packaged.file).name}"
+    return Weights("package", source, identity=got, build=lambda: _build_from_package(blueprint, file))
+
+
+def _build_from_package(blueprint: Blueprint, file: Path) -> nn.Module:
+    network = _with_head(blueprint.build(), False)
+    load_strictly(network, in_order(network, read_state(file), origin=str(file)), origin=str(file))
+    return network
 
 
 def _package_file(packaged: Packaged) -> Path | None:
@@ -182,21 +209,32 @@ def _package_file(packaged: Packaged) -> Path | None:
     return file if file.is_file() else None
 
 
-def _from_hub(blueprint: Blueprint, head: bool) -> Loaded | None:
-    if blueprint.hub is None or blueprint.load_hub is None:
+def _from_hub(blueprint: Blueprint, head: bool) -> Weights | None:
+    repository, load_hub = blueprint.hub, blueprint.load_hub
+    if repository is None or load_hub is None:
         return None
-    file = hub.cached(blueprint.hub) or hub.download(blueprint.hub)
+    file = hub.cached(repository) or hub.download(repository)
     if file is None:
         return None
-    return Loaded(_with_head(blueprint.load_hub(file), head), "hub", blueprint.hub)
+    return Weights("hub", repository, identity=_sha256(file), build=lambda: _with_head(load_hub(file), head))
 
 
-def _random(blueprint: Blueprint, seed: int, head: bool) -> Loaded:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = blueprint.build()
-        _keep_scale(network)
-    return Loaded(_with_head(network, head), "random", f"random, seed {seed}")
+def _random(blueprint: Blueprint, seed: int, head: bool) -> Weights:
+    def build() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = blueprint.build()
+            _keep_scale(network)
+        return _with_head(network, head)
+
+    # The same seed gives the same weights under the same libraries only.
+    identity = digest(["random", blueprint.model, seed, torch.__version__, timm.__version__])
+    return Weights("random", f"random, seed {seed}", identity=identity, build=build)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _keep_scale(network: nn.Module) -> None:

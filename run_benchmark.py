@@ -83,13 +83,13 @@ def run(
     """Run a suite and show its tables; the same command again reuses everything."""
     chosen = _with_data(read_suite(suite), data=data, manifest=manifest, identity=identity, clip=clip)
     folder = run_suite(chosen, machine=_machine(cache, jobs), out=out, weights=weights)
-    show(write_report(folder), _console())
+    show(write_report(folder, track=terminal_progress), _console())
 
 
 @app.command()
 def report(results: Annotated[Path, typer.Argument(help="A results folder of a finished run.")]) -> None:
     """Write and show the tables of a finished run again."""
-    show(write_report(results), _console())
+    show(write_report(results, track=terminal_progress), _console())
 
 
 @app.command(name="list")

@@ -54,9 +54,7 @@ def run(
     source = WeightSettings(directory=weights, policy=suite.weights, seed=suite.seed)
     extractors = [load_extractor(settings, weights=source) for settings in suite.extractors]
     _say_weights(extractors, machine.say)
-    for extractor in extractors:
-        if not machine.store.has_features(features_key(extractor, faces_key(suite.faces))):
-            extractor.dim  # noqa: B018  (builds the network: weights that do not match are refused now)
+    _build_networks(extractors, faces_key(suite.faces), machine=machine)
     manifest, external = read_all(suite, machine=machine)
     key = _key(suite, extractors, [manifest, external])
     folder = out or results / f"{suite.name}-{key[:8]}"
@@ -67,6 +65,14 @@ def run(
     _compute(suite, extractors, manifest, external, folder=folder, machine=machine)
     finish(folder)
     return folder
+
+
+def _build_networks(extractors: Sequence[Extractor], faces: str, *, machine: Machine) -> None:
+    """Build what has features to compute, so that weights that do not match are refused before the work."""
+    store = machine.store
+    needed = [e for e in extractors if not store.has_features(features_key(e, faces))]
+    for extractor in machine.track(needed, "networks") if needed else ():
+        extractor.dim  # noqa: B018  (builds the network)
 
 
 def _key(suite: Suite, extractors: Sequence[Extractor], manifests: Sequence[Manifest | None]) -> str:
@@ -162,10 +168,9 @@ def _run_unit(
         "folds": folds,
         "seed": suite.seed,
         "n_jobs": machine.n_jobs,
+        "track": machine.track,
     }
-    found = search(
-        features.X, y, grid=suite.classifiers[classifier], metric=suite.metric, track=machine.track, **fit
-    )
+    found = search(features.X, y, grid=suite.classifiers[classifier], metric=suite.metric, **fit)
     table = _predictions(features.rows, found.scores, fold_numbers(folds))
     other = None
     if external is not None:

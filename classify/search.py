@@ -115,17 +115,19 @@ def score_with_fold_models(
     folds: Sequence[Fold],
     seed: int,
     n_jobs: int = 1,
+    track: Track = no_progress,
 ) -> Floats:
     """Score new rows (m, d) with the mean of the models fitted on each fold's training part: (m,) float64.
 
     These are the models whose out-of-fold scores chose the threshold; a refit on all rows would shift scores
     against it.
     """
-    work = Parallel(n_jobs=n_jobs)(
+    work = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_fit_and_score)(X, y, new, classifier=classifier, params=params, rows=fold.train, seed=seed)
         for fold in folds
     )
-    return np.asarray(np.mean([scores for scores, _ in work], axis=0))
+    fits: Iterable[tuple[Floats, bool]] = track(work, f"external {classifier}", len(folds))
+    return np.asarray(np.mean([scores for scores, _ in fits], axis=0))
 
 
 def _fit(

@@ -1,6 +1,7 @@
 """Frozen networks behind names: faces in, features out."""
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -55,12 +56,15 @@ class ExtractorSettings:
         Side of the network's input, pixels.
     crop_fraction : float
         Share of the face that is seen: below 1 the borders, where a swapped face was blended in, are cut off.
+    weights : {"found", "random"}
+        ``random`` runs the untrained network whatever weights there are, as a control beside the trained one.
     """
 
     name: str
     tap: Literal["pooled", "logits"] = "pooled"
     size: int = pydantic.Field(default=224, ge=16)
     crop_fraction: float = pydantic.Field(default=1.0, gt=0, le=1)
+    weights: Literal["found", "random"] = "found"
 
     @property
     def label(self) -> str:
@@ -69,6 +73,7 @@ class ExtractorSettings:
         extras = ["logits"] if self.tap == "logits" else []
         extras += [f"{self.size}px"] if self.size != 224 else []
         extras += [f"crop{self.crop_fraction:g}"] if self.crop_fraction != 1 else []
+        extras += ["random"] if self.weights == "random" else []
         return "-".join([base, *extras]).replace("/", "_").replace(":", "_")
 
 
@@ -159,6 +164,8 @@ def load_extractor(settings: ExtractorSettings, *, weights: WeightSettings) -> E
         it is built: at the first use of `dim` or of the extractor.
     """
     plugins = installed_plugins()
+    if settings.weights == "random":
+        weights = replace(weights, policy="random")
     if is_plugin_file(settings.name):
         return _check_plugin(plugin_function(settings.name)(), settings.name)
     if settings.name in plugins:

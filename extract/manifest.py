@@ -75,7 +75,7 @@ def make_manifest(table: pd.DataFrame, *, base: Path, name: str = "manifest") ->
     _check_columns(table, name)
     clips = table.reset_index(drop=True)
     for column in OPTIONAL:
-        clips[column] = clips[column].fillna("").astype(str) if column in clips else ""
+        clips[column] = _text(clips[column]) if column in clips else ""
     clips["label"] = _labels(clips["label"], name)
     clips["path"] = [str((base / str(path)).resolve()) for path in clips["path"]]
     _check_paths(clips["path"], name)
@@ -96,7 +96,7 @@ def read_manifest(path: Path) -> Manifest:
     if not path.is_file():
         raise RequestError(f"Expected a manifest file; got {path}, which does not exist. Check the path.")
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except Exception as error:  # the readers raise whatever their parsers raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RequestError(
@@ -122,6 +122,16 @@ def check_classes(manifest: Manifest, name: str = "manifest") -> None:
         raise RequestError(
             f"Expected real and fake clips in {name}; got {got[frozenset(present)]}. Add clips of the other label."
         )
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read every value as it is written: a person may be called NA or 007."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _text(values: pd.Series) -> pd.Series:
+    """Turn a column into text, empty where missing; 7.0 becomes 7, as a column of numbers with gaps has it."""
+    return values.convert_dtypes().astype("string").fillna("").str.strip().astype(str)
 
 
 def _check_columns(table: pd.DataFrame, name: str) -> None:

@@ -32,14 +32,15 @@ class WeightSettings:
     ----------
     directory : Path, optional
         State dicts named after the extractor or its model: ``mobilenetv2.safetensors``, ``reactnet_a.pth``.
-    policy : {"required", "auto"}
+    policy : {"required", "auto", "random"}
         Without any weights: an error, or a seeded random initialisation that is marked wherever it shows.
+        ``random`` does not look for any: the control that says what the weights are worth.
     seed : int
         Of the random initialisation.
     """
 
     directory: Path | None = None
-    policy: Literal["required", "auto"] = "required"
+    policy: Literal["required", "auto", "random"] = "required"
     seed: int = 0
 
 
@@ -124,7 +125,7 @@ def find(blueprint: Blueprint, *, settings: WeightSettings, head: bool) -> Weigh
     RequestError
         No weights and the policy is ``required``; a packaged file that is not the known one.
     """
-    found = (
+    found = settings.policy != "random" and (
         _from_directory(blueprint, settings.directory, head)
         or _from_package(blueprint, head)
         or _from_hub(blueprint, head)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
@@ -12,6 +13,7 @@ from benchmarks.judge import DEFAULT
 from benchmarks.results import Run, read_run
 from classify.models import CLASSIFIERS
 from extract.files import write_bytes
+from extract.progress import Track, no_progress
 from reports.plots import plot_roc, plot_thresholds, roc_frame, save, threshold_frame
 from reports.tables import (
     MAIN_METRICS,
@@ -30,7 +32,7 @@ from reports.tables import (
 )
 
 
-def write_report(folder: Path) -> Run:
+def write_report(folder: Path, *, track: Track = no_progress) -> Run:
     """Write the tables and figures of a finished run into its folder and return the run.
 
     Raises
@@ -39,13 +41,8 @@ def write_report(folder: Path) -> Run:
         Not a results folder, or an unfinished run.
     """
     run = read_run(folder)
-    for table in (main_table(run), models_table(run), thresholds_table(run)):
-        _write_table(table, folder / "tables")
-    curves, cuts = roc_frame(run), threshold_frame(run)
-    for name, frame in (("roc", curves), ("thresholds", cuts)):
-        write_bytes(folder / "figures" / f"{name}.csv", frame.to_csv(index=False).encode())
-    save(plot_roc(curves), folder / "figures" / "roc")
-    save(plot_thresholds(cuts, run), folder / "figures" / "thresholds")
+    for write in track((_write_tables, _write_roc, _write_thresholds), "tables and figures"):
+        write(run)
     return run
 
 
@@ -59,6 +56,26 @@ def show(run: Run, console: Console) -> None:
     best = f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}"
     console.print(f"\nBest by {TITLES[run.suite.metric]}: {best}.", highlight=False)
     console.print(f"Tables, figures and scores: {run.folder}", highlight=False, soft_wrap=True)
+
+
+def _write_tables(run: Run) -> None:
+    for table in (main_table(run), models_table(run), thresholds_table(run)):
+        _write_table(table, run.folder / "tables")
+
+
+def _write_roc(run: Run) -> None:
+    frame = roc_frame(run)
+    _write_figure(frame, plot_roc(frame), run.folder / "figures" / "roc")
+
+
+def _write_thresholds(run: Run) -> None:
+    frame = threshold_frame(run)
+    _write_figure(frame, plot_thresholds(frame, run), run.folder / "figures" / "thresholds")
+
+
+def _write_figure(frame: pd.DataFrame, figure: Figure, path: Path) -> None:
+    write_bytes(path.with_suffix(".csv"), frame.to_csv(index=False).encode())
+    save(figure, path)
 
 
 def _write_table(table: Table, folder: Path) -> None:

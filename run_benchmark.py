@@ -151,7 +151,7 @@ def purge(
 @app.command(name="generate")
 def generate_clips(
     out: Annotated[Path, typer.Argument(help="Folder for the clips and clips.csv.")],
-    identities: Annotated[int, typer.Option(help="Number of persons.")] = 24,
+    identities: Annotated[int, typer.Option(min=2, help="Number of persons.")] = 24,
     portraits: Annotated[
         Path | None, typer.Option(help="Folder of portraits, one person each, instead of drawings.")
     ] = None,

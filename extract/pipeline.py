@@ -1,5 +1,6 @@
 """Manifest -> faces -> features, each step computed once and kept in the store."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from extract.errors import RequestError
-from extract.extractors import Extractor, features_key
+from extract.extractors import BATCH, Extractor, features_key
 from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, faces_key
 from extract.manifest import Manifest, skip_table
 from extract.progress import Track, no_progress
 from extract.store import Store, write_png
 from extract.video import UnreadableClip
 
-PART = 64  # faces a feature part holds at least; a kill costs the part in hand
+PART = 128  # faces a feature part holds at least; a kill costs the part in hand
 
 
 @dataclass(frozen=True)
@@ -197,16 +198,22 @@ def _parts(missing: pd.DataFrame) -> list[pd.DataFrame]:
     return [group for _, group in missing.groupby(part)]
 
 
-def _compute(part: pd.DataFrame, extractor: Extractor, *, store: Store, key: str, faces: str) -> pd.Index:
-    """Compute and store one part; returns one item a face, for the progress bar."""
+def _compute(
+    part: pd.DataFrame, extractor: Extractor, *, store: Store, key: str, faces: str
+) -> Iterator[None]:
+    """Compute and store one part; yields once a face, for the progress bar."""
     crops = np.stack([store.read_face(faces, row.content, face=row.face) for row in part.itertuples()])
-    X = extractor(crops)
+    batches = []
+    for start in range(0, len(crops), BATCH):
+        batches.append(extractor(crops[start : start + BATCH]))
+        yield from (None for _ in batches[-1])
+    X = np.concatenate(batches)
     if X.shape != (len(part), extractor.dim) or X.dtype != np.float32:
         raise ValueError(
-            f"Expected features ({len(part)}, {extractor.dim}) float32 from {extractor.name}; got {X.shape} {X.dtype}."
+            f"Expected features ({len(part)}, {extractor.dim}) float32 from {extractor.name}; "
+            f"got {X.shape} {X.dtype}."
         )
     store.write_features(key, part, X=X)
-    return part.index
 
 
 def _check_labels(clips: pd.DataFrame) -> None:

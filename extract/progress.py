@@ -34,7 +34,8 @@ class _Rate(ProgressColumn):
     """Items a second since the start of the stage."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:.1f}/s", style="progress.data.speed")
+        rate = task.completed / task.elapsed if task.elapsed else 0.0
+        return Text(f"{rate:.1f}/s", style="progress.data.speed")
 
 
 def terminal_progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

@@ -292,7 +292,8 @@ def _marks(run: Run) -> list[str]:
     if not names:
         return []
     return [
-        f"(random): {', '.join(names)} ran on random, untrained weights; their figures say nothing about them."
+        f"Marked (random): random, untrained weights ({', '.join(names)}); such figures say nothing about the "
+        "trained network."
     ]
 
 

@@ -1,0 +1,477 @@
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extract import store as store_module
+from extract.faces import Faces
+from extract.files import STALE_SECONDS, write_json
+from extract.store import Store, read_png, write_png
+
+KEY, OTHER_KEY = "mtcnn-16-abc", "none-16-def"
+FEATURES = f"net-123-torch-fp32/{KEY}"
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def some_faces(seed=0, n=3, size=16):
+    rng = np.random.default_rng(seed)
+    return Faces(
+        crops=rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8),
+        frames=np.arange(n) * 10,
+        boxes=rng.uniform(-5, 100, (n, 4)).astype(np.float32),
+        confidences=rng.uniform(0.9, 1, n).astype(np.float32),
+        searched=n + 1,
+        note="truncated: 4 of 9 frames can be read",
+    )
+
+
+def rows_of(*pairs):
+    return pd.DataFrame(pairs, columns=["content", "face"])
+
+
+def vector(content, face):
+    """The one feature vector that a face can have."""
+    return np.array([ord(content[0]), face, (7 * ord(content[0]) + face**3) % 97], np.float32)
+
+
+def vectors(rows):
+    return np.stack([vector(row.content, row.face) for row in rows.itertuples()])
+
+
+def read(store, rows, key=FEATURES):
+    places = rows.merge(store.feature_index(key), on=["content", "face"], how="left", validate="1:1")
+    assert places["part"].notna().all()
+    return store.read_features(places)
+
+
+def everything_in(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# -- hashes --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clip(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"first")
+    return tmp_path / "clip.mp4"
+
+
+def test_the_content_is_the_sha_256_of_the_bytes(store, clip):
+    assert store.content(clip) == sha(b"first")
+
+
+def test_the_content_does_not_depend_on_where_the_file_lies(store, clip, tmp_path):
+    copy = Path(shutil.copy(clip, tmp_path / "copy.avi"))
+    assert store.content(copy) == store.content(clip)
+
+
+def test_the_content_is_remembered_for_path_size_and_time(store, clip):
+    store.content(clip)
+    before = clip.stat()
+    clip.write_bytes(b"FIRST")
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.content(clip) == sha(b"first"), "the file was hashed again though nothing told it to"
+
+
+def test_the_memory_outlives_the_process(store, clip):
+    store.content(clip)
+    before = clip.stat()
+    clip.write_bytes(b"FIRST")
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert Store(store.root).content(clip) == sha(b"first")
+
+
+def test_the_content_is_renewed_when_the_size_changes(store, clip):
+    store.content(clip)
+    before = clip.stat()
+    clip.write_bytes(b"second")
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.content(clip) == sha(b"second")
+
+
+def test_the_content_is_renewed_when_the_time_changes(store, clip):
+    store.content(clip)
+    before = clip.stat()
+    clip.write_bytes(b"FIRST")
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert store.content(clip) == sha(b"FIRST")
+
+
+# -- faces ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (16, 16, 3), (31, 47, 3)])
+def test_png_round_trip_is_lossless(tmp_path, rng, shape):
+    image = rng.integers(0, 256, shape, dtype=np.uint8)
+    write_png(tmp_path / "face.png", image)
+    np.testing.assert_array_equal(read_png(tmp_path / "face.png"), image)
+
+
+def test_a_broken_png_says_what_to_do(tmp_path):
+    (tmp_path / "0000.png").write_bytes(b"not a picture")
+    with pytest.raises(OSError, match=r"0000\.png; it cannot be decoded\. Delete its folder and run again"):
+        read_png(tmp_path / "0000.png")
+
+
+def test_faces_round_trip(store):
+    faces = some_faces()
+    store.write_faces(KEY, A, faces=faces)
+    index = store.face_index(KEY, A)
+    assert (index["searched"], index["note"]) == (4, "truncated: 4 of 9 frames can be read")
+    assert [face["frame"] for face in index["faces"]] == [0, 10, 20]
+    np.testing.assert_array_equal(np.array([f["box"] for f in index["faces"]], np.float32), faces.boxes)
+    np.testing.assert_array_equal(
+        np.array([f["confidence"] for f in index["faces"]], np.float32), faces.confidences
+    )
+    crops = [store.read_face(KEY, A, face=i) for i in range(3)]
+    np.testing.assert_array_equal(np.stack(crops), faces.crops)
+
+
+def test_a_clip_without_faces_is_known_as_such(store):
+    store.write_faces(KEY, A, faces=some_faces(n=0))
+    assert store.face_index(KEY, A)["faces"] == []
+
+
+def test_a_clip_that_was_not_searched_is_unknown(store):
+    store.write_faces(KEY, A, faces=some_faces())
+    assert store.face_index(KEY, B) is None
+    assert store.face_index(OTHER_KEY, A) is None
+
+
+def test_a_writer_that_fails_in_the_middle_leaves_nothing(store, monkeypatch):
+    written = []
+
+    def write_two(path, image):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write_png(path, image)
+
+    monkeypatch.setattr(store_module, "write_png", write_two)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_faces(KEY, A, faces=some_faces())
+    assert store.face_index(KEY, A) is None
+    assert everything_in(store.root) == {}
+
+
+def test_a_reader_sees_nothing_until_the_writer_is_done(store, monkeypatch):
+    seen = []
+
+    def write_and_look(path, image):
+        write_png(path, image)
+        seen.append((store.face_index(KEY, A), store.faces_folder(KEY, A).exists()))
+
+    monkeypatch.setattr(store_module, "write_png", write_and_look)
+    store.write_faces(KEY, A, faces=some_faces())
+    assert seen == [(None, False)] * 3
+    assert store.face_index(KEY, A) is not None
+
+
+def leave_scratch(store, final, age=0.0):
+    """Lay down what a writer leaves that was killed in the middle."""
+    folder = store.scratch / f"{final}-{'0' * 32}"
+    folder.mkdir(parents=True)
+    write_png(folder / "0000.png", some_faces().crops[0])
+    os.utime(folder, (time.time() - age,) * 2)
+    return folder
+
+
+def test_what_a_killed_writer_left_is_not_read_and_not_in_the_way(store):
+    leave_scratch(store, A)
+    assert store.face_index(KEY, A) is None
+    store.write_faces(KEY, A, faces=some_faces())
+    assert len(store.face_index(KEY, A)["faces"]) == 3
+
+
+def test_sweeping_deletes_old_scratch_only(store):
+    old, young = leave_scratch(store, A, age=STALE_SECONDS + 60), leave_scratch(store, B, age=60)
+    store.write_faces(KEY, C, faces=some_faces())
+    store.sweep()
+    assert not old.exists()
+    assert young.exists()
+    assert store.face_index(KEY, C) is not None
+
+
+def test_writers_of_the_same_clip_at_once_leave_one_whole_clip(store):
+    faces, start = some_faces(n=5), threading.Barrier(6)
+
+    def write(_):
+        start.wait()
+        store.write_faces(KEY, A, faces=faces)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, range(6)))
+    assert sorted(path.name for path in store.faces_folder(KEY, A).iterdir()) == [
+        *(f"{i:04d}.png" for i in range(5)),
+        "index.json",
+    ]
+    crops = [store.read_face(KEY, A, face=i) for i in range(5)]
+    np.testing.assert_array_equal(np.stack(crops), faces.crops)
+    assert list(store.scratch.iterdir()) == []
+
+
+# -- features ------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_store_has_an_empty_index(store):
+    index = store.feature_index(FEATURES)
+    assert list(index.columns) == ["content", "face", "part", "row"]
+    assert index.empty
+    assert not store.has_features(FEATURES)
+
+
+def test_features_come_back_bit_for_bit(store, rng):
+    rows = rows_of((A, 0), (A, 1), (B, 0))
+    X = rng.normal(size=(3, 5)).astype(np.float32)
+    X[1, :3] = np.nan, np.inf, -0.0
+    store.write_features(FEATURES, rows, X=X)
+    got = store.read_features(store.feature_index(FEATURES))
+    assert got.dtype == np.float32
+    assert got.tobytes() == X.tobytes()
+
+
+def test_stored_features_are_known_by_their_key(store):
+    store.write_features(FEATURES, rows_of((A, 0)), X=vectors(rows_of((A, 0))))
+    assert store.has_features(FEATURES)
+    assert not store.has_features(f"net-123-torch-bf16/{KEY}")
+
+
+def test_features_of_other_keys_are_not_seen(store):
+    store.write_features(FEATURES, rows_of((A, 0)), X=vectors(rows_of((A, 0))))
+    assert store.feature_index(f"net-123-torch-bf16/{KEY}").empty
+    assert store.feature_index(f"net-123-torch-fp32/{OTHER_KEY}").empty
+
+
+def test_features_are_in_formats_that_other_tools_open(store):
+    rows = rows_of((A, 0), (B, 0))
+    store.write_features(FEATURES, rows, X=vectors(rows))
+    (part,) = (store.root / "features" / FEATURES).iterdir()
+    np.testing.assert_array_equal(np.load(part / "X.npy", allow_pickle=False), vectors(rows))
+    pd.testing.assert_frame_equal(pd.read_parquet(part / "rows.parquet"), rows, check_dtype=False)
+
+
+def test_a_part_that_is_being_written_is_not_seen(store, monkeypatch):
+    seen = []
+
+    def look_and_die(*arguments, **keywords):
+        seen.append(store.feature_index(FEATURES))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", look_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_features(FEATURES, rows_of((A, 0)), X=np.zeros((1, 3), np.float32))
+    assert seen[0].empty
+    assert store.feature_index(FEATURES).empty
+    assert everything_in(store.root) == {}
+
+
+FACES = st.tuples(st.sampled_from([A, B, C]), st.integers(0, 4))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(FACES, min_size=1, max_size=6, unique=True), min_size=1, max_size=5), st.randoms())
+def test_any_sequence_of_overlapping_writes_gives_each_face_its_own_vector(writes, random):
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        for pairs in writes:
+            store.write_features(FEATURES, rows_of(*pairs), X=vectors(rows_of(*pairs)))
+        written = sorted({pair for pairs in writes for pair in pairs})
+        index = store.feature_index(FEATURES)
+        assert sorted(zip(index["content"], index["face"], strict=True)) == written
+        random.shuffle(written)
+        rows = rows_of(*written)
+        np.testing.assert_array_equal(read(store, rows), vectors(rows))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.lists(FACES, min_size=1, max_size=6, unique=True), min_size=1, max_size=4))
+def test_purging_after_any_sequence_of_writes_leaves_exactly_the_others(writes):
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        for pairs in writes:
+            store.write_features(FEATURES, rows_of(*pairs), X=vectors(rows_of(*pairs)))
+        store.purge([A])
+        left = sorted({pair for pairs in writes for pair in pairs if pair[0] != A})
+        index = store.feature_index(FEATURES)
+        assert sorted(zip(index["content"], index["face"], strict=True)) == left
+        if left:
+            np.testing.assert_array_equal(read(store, rows_of(*left)), vectors(rows_of(*left)))
+
+
+@pytest.mark.parametrize("some", [True, False], ids=["some stored", "none stored"])
+def test_faces_that_are_not_stored_are_refused_and_not_made_up(store, some):
+    store.write_features(FEATURES, rows_of((A, 0)), X=vectors(rows_of((A, 0))))
+    wanted = rows_of((A, 0), (B, 1)) if some else rows_of((B, 0), (B, 1))
+    places = wanted.merge(store.feature_index(FEATURES), on=["content", "face"], how="left")
+    with pytest.raises((ValueError, OSError, LookupError)):
+        store.read_features(places)
+
+
+# -- purge ---------------------------------------------------------------------------------------------------
+
+ROWS = rows_of((A, 0), (A, 1), (B, 0), (B, 1), (C, 0))
+NETS = [FEATURES, f"net-999-torch-fp32/{KEY}", f"net-123-torch-bf16/{OTHER_KEY}"]
+
+
+@pytest.fixture
+def filled(store):
+    """Three clips: faces of two settings, features of three keys, hashes, scratch."""
+    for content in (A, B, C):
+        for key in (KEY, OTHER_KEY):
+            store.write_faces(key, content, faces=some_faces(seed=ord(content[0])))
+        seen = {"path": f"/clips/{content[0]}.mp4", "size": 5, "mtime_ns": 1, "content": content}
+        write_json(store.root / "hashes" / f"{content[:32]}.json", seen)
+        leave_scratch(store, content)
+    for key in NETS:
+        store.write_features(key, ROWS[:4], X=vectors(ROWS[:4]))
+        store.write_features(key, ROWS[4:], X=vectors(ROWS[4:]))
+    return store
+
+
+def traces(store, content):
+    """List the files and the rows of Parquet files in which a content hash occurs."""
+    found = [
+        p
+        for p in store.root.rglob("*")
+        if content in str(p) or (p.is_file() and content.encode() in p.read_bytes())
+    ]
+    tables = [p for p in store.root.rglob("*.parquet") if content in set(pd.read_parquet(p)["content"])]
+    return found + tables
+
+
+def test_purge_removes_every_trace(filled):
+    assert traces(filled, A)
+    filled.purge([A])
+    assert traces(filled, A) == []
+    for key in NETS:
+        assert A not in set(filled.feature_index(key)["content"])
+
+
+def test_purge_leaves_everything_else_bit_for_bit(filled):
+    files = {name: data for name, data in everything_in(filled.root).items() if A not in name}
+    filled.purge([A])
+    after = everything_in(filled.root)
+    untouched = {n: d for n, d in files.items() if not n.startswith("features") and A.encode() not in d}
+    assert {name: after[name] for name in untouched} == untouched
+    for key in NETS:
+        assert read(filled, ROWS[2:], key).tobytes() == vectors(ROWS[2:]).tobytes()
+
+
+def test_purge_counts_what_it_deleted(filled):
+    assert filled.purge([A]) == 1 + 2 + 1 + 2 * len(NETS)
+    assert filled.purge([A]) == 0
+
+
+def test_purge_of_an_unknown_clip_changes_nothing(filled):
+    before = everything_in(filled.root)
+    assert filled.purge(["d" * 64]) == 0
+    assert everything_in(filled.root) == before
+
+
+def test_purge_of_an_empty_store(store):
+    assert store.purge([A], path=Path("/clips/a.mp4")) == 0
+
+
+def test_purge_of_a_path_forgets_its_hash_whatever_it_was(store, clip):
+    store.content(clip)
+    clip.write_bytes(b"replaced")
+    assert store.contents_of(clip) == sorted([sha(b"first"), sha(b"replaced")])
+    store.content(clip)
+    store.purge([], path=clip)
+    assert list((store.root / "hashes").iterdir()) == []
+
+
+def test_the_contents_of_a_deleted_file_are_remembered(store, clip):
+    store.content(clip)
+    clip.unlink()
+    assert store.contents_of(clip) == [sha(b"first")]
+
+
+def test_the_contents_of_a_file_never_seen(store, clip, tmp_path):
+    assert store.contents_of(clip) == [sha(b"first")]
+    assert store.contents_of(tmp_path / "nothing.mp4") == []
+
+
+def test_purge_forgets_every_path_of_the_same_bytes(store, clip, tmp_path):
+    copy = Path(shutil.copy(clip, tmp_path / "copy.mp4"))
+    store.content(clip)
+    store.content(copy)
+    store.purge(store.contents_of(clip), path=clip)
+    assert list((store.root / "hashes").iterdir()) == []
+
+
+@pytest.mark.xfail(strict=True, reason="scratch of a feature part is named part-..., never after a content")
+def test_purge_removes_unfinished_features(store):
+    folder = store.scratch / f"part-{'1' * 32}-{'2' * 32}"
+    folder.mkdir(parents=True)
+    np.save(folder / "X.npy", vectors(ROWS))
+    ROWS.to_parquet(folder / "rows.parquet")
+    store.purge([A])
+    assert traces(store, A) == []
+
+
+@pytest.mark.xfail(
+    strict=True, reason="purge looks at *.json only; a killed write_json leaves .tmp-<id> for good"
+)
+def test_purge_removes_an_unfinished_hash_record(store):
+    write_json(store.root / "hashes" / f".tmp-{'3' * 32}", {"path": "/clips/a.mp4", "content": A})
+    store.purge([A])
+    assert traces(store, A) == []
+
+
+def kill_rmtree(monkeypatch, which):
+    """Let the first rmtree of a folder named `which...` delete one file and then die."""
+    real = shutil.rmtree
+
+    def rmtree(path, *arguments, **keywords):
+        if Path(path).name.startswith(which):
+            next(p for p in sorted(Path(path).iterdir(), reverse=True) if p.is_file()).unlink()
+            raise KeyboardInterrupt
+        real(path, *arguments, **keywords)
+
+    monkeypatch.setattr(store_module.shutil, "rmtree", rmtree)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="purge deletes in place: the half-deleted folder stays and blocks its writer"
+)
+def test_a_purge_killed_among_the_faces_leaves_a_store_that_works(store, monkeypatch):
+    store.write_faces(KEY, A, faces=some_faces())
+    with monkeypatch.context() as patch:
+        kill_rmtree(patch, A)
+        with pytest.raises(KeyboardInterrupt):
+            store.purge([A])
+    if store.face_index(KEY, A) is None:
+        store.write_faces(KEY, A, faces=some_faces())
+    assert len(store.face_index(KEY, A)["faces"]) == 3
+    assert [store.read_face(KEY, A, face=i).shape for i in range(3)] == [(16, 16, 3)] * 3
+
+
+@pytest.mark.xfail(
+    strict=True, reason="purge deletes in place: the half-deleted part stays and blocks its writer"
+)
+def test_a_purge_killed_among_the_features_leaves_a_store_that_works(store, monkeypatch):
+    rows = ROWS[:2]
+    store.write_features(FEATURES, rows, X=vectors(rows))
+    with monkeypatch.context() as patch:
+        kill_rmtree(patch, "part-")
+        with pytest.raises(KeyboardInterrupt):
+            store.purge([A])
+    if store.feature_index(FEATURES).empty:
+        store.write_features(FEATURES, rows, X=vectors(rows))
+    np.testing.assert_array_equal(read(store, rows), vectors(rows))

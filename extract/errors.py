@@ -21,3 +21,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(names)}."
     return RequestError(f"Expected a known {kind}; got {name!r}. {hint}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, at most 200 characters; its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from extract.errors import RequestError
+from extract.errors import RequestError, first_line
 from extract.files import digest
 from extract.networks import NETWORKS, Network, find_network
 from extract.plugins import installed_plugins, is_plugin_file, plugin_function
@@ -114,12 +114,20 @@ class FrozenNetwork:
 
     @functools.cached_property
     def dim(self) -> int:
-        """Number of features of a face."""
-        return int(self._run(np.zeros((1, self.settings.size, self.settings.size, 3), np.uint8)).shape[1])
+        """Number of features of a face; `RequestError` where the network does not take the input size."""
+        size = self.settings.size
+        _ = self.network  # its own errors are not about the size
+        try:
+            return int(self._run(np.zeros((1, size, size, 3), np.uint8)).shape[1])
+        except (RuntimeError, AssertionError) as error:  # what torch and timm raise for sizes
+            raise RequestError(
+                f"Expected an input size that {self.name} takes; got {size} ({first_line(error)}). Try 224."
+            ) from error
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""
-        if faces.ndim != 4 or faces.shape[3] != 3 or faces.dtype != np.uint8:
+        square = faces.ndim == 4 and faces.shape[1] == faces.shape[2] and faces.shape[3] == 3
+        if not square or faces.dtype != np.uint8:
             raise ValueError(f"Expected faces (n, s, s, 3) uint8; got {faces.shape} {faces.dtype}.")
         starts = range(0, len(faces), BATCH)
         return np.concatenate(
@@ -152,6 +160,12 @@ def check_extractor(settings: ExtractorSettings) -> None:
         plugin_function(settings.name)
     elif settings.name not in installed_plugins():
         find_network(settings.name, settings.size)
+        return
+    if settings != ExtractorSettings(name=settings.name):
+        raise RequestError(
+            f"Expected no further settings for the plugin {settings.name}, which has its own; got "
+            f"{settings.label}. Leave out tap, size, crop_fraction and weights."
+        )
 
 
 def load_extractor(settings: ExtractorSettings, *, weights: WeightSettings) -> Extractor:

@@ -24,10 +24,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it and rename it into place."""
+def write_bytes(path: Path, data: bytes, *, scratch: Path | None = None) -> None:
+    """Write a file under a temporary name, beside it or in `scratch`, and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+    if scratch:
+        scratch.mkdir(parents=True, exist_ok=True)
+    temporary = (scratch or path.parent) / f".tmp-{uuid.uuid4().hex}"
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
@@ -35,9 +37,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, scratch: Path | None = None) -> None:
     """Write a value as indented JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), scratch=scratch)
 
 
 def read_json(path: Path) -> Any:
@@ -69,6 +71,15 @@ def whole_directory(final: Path, *, scratch: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def discard(directory: Path, *, scratch: Path) -> None:
+    """Delete a directory so that a reader sees it whole or not at all."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    temporary = scratch / f"{directory.name}-{uuid.uuid4().hex}"
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(directory, temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
 def sweep(scratch: Path) -> None:
     """Delete what killed writers left in a scratch directory more than a day ago."""
     if not scratch.is_dir():
@@ -76,4 +87,12 @@ def sweep(scratch: Path) -> None:
     for entry in scratch.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if time.time() - entry.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(entry, ignore_errors=True)
+                remove(entry)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a directory, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

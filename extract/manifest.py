@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from extract.errors import RequestError
+from extract.errors import RequestError, first_line
 from extract.files import write_bytes
 
 REQUIRED = ("path", "label")
@@ -98,9 +98,8 @@ def read_manifest(path: Path) -> Manifest:
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except Exception as error:  # the readers raise whatever their parsers raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RequestError(
-            f"Expected a CSV or Parquet table; got {path} ({reason}). Check the file."
+            f"Expected a CSV or Parquet table; got {path} ({first_line(error)}). Check the file."
         ) from error
     return make_manifest(table, base=path.parent, name=str(path))
 

@@ -36,7 +36,8 @@ def timm_network(model: str, size: int = 224, *, name: str, title: str) -> Netwo
     RequestError
         timm has no such model or no such tag.
     """
-    architecture, _, tag = model.rpartition("/")[2].partition(".")
+    model = model.removeprefix("timm/")
+    architecture, _, tag = model.partition(".")
     if not timm.is_model(architecture):
         raise unknown("timm model", architecture, timm.list_models())
     config = timm.get_pretrained_cfg(model, allow_unregistered=False) if _has_tag(architecture, tag) else None
@@ -44,6 +45,10 @@ def timm_network(model: str, size: int = 224, *, name: str, title: str) -> Netwo
         near = difflib.get_close_matches(model, timm.list_pretrained(f"{architecture}.*"), n=5, cutoff=0)
         raise RequestError(
             f"Expected a timm model; {architecture} has no weights tagged {tag!r}. Use one of: {', '.join(near)}."
+        )
+    if not config.classifier:
+        raise RequestError(
+            f"Expected a timm model with a classifier; {architecture} has none. Use another model."
         )
     options: dict[str, Any] = (
         {"img_size": size} if config.fixed_input_size and size != config.input_size[-1] else {}

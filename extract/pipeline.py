@@ -114,8 +114,8 @@ def load_features(
     """
     key = features_key(extractor, faces)
     index = store.feature_index(key)
-    known = set(index["content"])
-    missing = rows[~rows["content"].isin(known)]
+    known = pd.MultiIndex.from_frame(index[["content", "face"]])
+    missing = rows[~pd.MultiIndex.from_frame(rows[["content", "face"]]).isin(known)]
     parts = _parts(missing)
     steps = (part for part in parts for _ in _compute(part, extractor, store=store, key=key, faces=faces))
     for _ in track(steps, f"features {extractor.name}", len(missing)) if parts else ():
@@ -130,18 +130,23 @@ def export_image_folder(
 ) -> int:
     """Write crops as the tree that torchvision's ImageFolder reads; returns their number.
 
-    ``[split/]real|fake/<clip>_<frame>.png``, readable again with ``--clip '([^/]+)_[0-9]+'``. Clips of the same
-    file name get the first digits of their content hash, further faces of a frame a ``+1``.
+    ``[split/]real|fake/<clip>_<frame>.png``, readable again with ``--clip '([^/]+)_[0-9]+'``. Files that are frames
+    of one clip are numbered in their order. Clips of the same name get the first digits of their content hash, further
+    faces of a frame a ``+1``.
     """
-    stems = rows["path"].map(lambda path: Path(path).stem)
-    ambiguous = rows.assign(stem=stems).groupby(["stem", "label"])["content"].transform("nunique") > 1
-    names = stems.where(~ambiguous, stems + "-" + rows["content"].str[:8])
-    nth = rows.groupby(["content", "frame"]).cumcount()
-    for row, name, n in track(list(zip(rows.itertuples(), names, nth, strict=True)), "exporting", len(rows)):
+    clips = rows.groupby("clip")
+    alone = clips["content"].transform("nunique") == 1  # a video or a still, as opposed to a folder of frames
+    stems = rows["path"].where(alone, rows["clip"]).map(lambda path: Path(path).stem)
+    frames = rows["frame"].where(alone, clips.cumcount())
+    shared = rows.assign(stem=stems).groupby(["stem", "label", "split"])["clip"].transform("nunique") > 1
+    names = stems.where(~shared, stems + "-" + clips["content"].transform("first").str[:8])
+    nth = rows.assign(frame=frames).groupby(["clip", "frame"]).cumcount()
+    lines = list(zip(rows.itertuples(), names, frames, nth, strict=True))
+    for row, name, frame, n in track(lines, "exporting", len(lines)):
         folder = out / str(row.split) / ("fake" if row.label else "real")
         folder.mkdir(parents=True, exist_ok=True)
         image = store.read_face(faces, row.content, face=row.face)
-        write_png(folder / f"{name}_{row.frame:06d}{f'+{n}' if n else ''}.png", image)
+        write_png(folder / f"{name}_{frame:06d}{f'+{n}' if n else ''}.png", image)
     return len(rows)
 
 
@@ -189,13 +194,16 @@ def _rows(clips: pd.DataFrame, indexes: dict[str, dict[str, Any]]) -> pd.DataFra
 
 
 def _parts(missing: pd.DataFrame) -> list[pd.DataFrame]:
-    """Cut rows at clip boundaries into stretches of at least `PART` faces."""
-    if missing.empty:
-        return []
-    first_of_clip = ~missing.duplicated("content")
-    start_of_clip = np.where(first_of_clip, np.arange(len(missing)), 0)
-    part = np.maximum.accumulate(start_of_clip) // PART
-    return [group for _, group in missing.groupby(part)]
+    """Cut rows at clip boundaries into stretches of at least `PART` faces, but for the last."""
+    clip = (missing["content"] != missing["content"].shift()).cumsum()
+    sizes, part, room = missing.groupby(clip).size(), {}, PART
+    number = 0
+    for label, size in sizes.items():
+        part[label] = number
+        room -= size
+        if room <= 0:
+            number, room = number + 1, PART
+    return [group for _, group in missing.groupby(clip.map(part))]
 
 
 def _compute(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -39,6 +40,7 @@ def plugin_function(name: str) -> Callable[[], object]:
     assert spec is not None  # the name ends in .py
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses and annotations look their module up
     spec.loader.exec_module(module)
     made = getattr(module, function, None)
     if not inspect.isroutine(made) and not inspect.isclass(made):

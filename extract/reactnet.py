@@ -45,10 +45,13 @@ class BinaryConv(nn.Module):
         self.weights = nn.Parameter(torch.empty(math.prod(self.shape), 1).uniform_(-bound, bound))
 
     def kernel(self) -> Tensor:
-        """Return the binary kernel (outputs, inputs, k, k): -alpha or +alpha in each output channel."""
+        """Return the binary kernel (outputs, inputs, k, k): -alpha or +alpha in each output channel.
+
+        A weight of exactly zero counts as positive, so that the kernel is binary whatever the weights.
+        """
         real = self.weights.view(self.shape)
         alpha = real.abs().mean(dim=(1, 2, 3), keepdim=True)
-        return alpha * real.sign()
+        return torch.where(real < 0, -alpha, alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.kernel(), stride=self.stride, padding=self.padding)

@@ -1,6 +1,5 @@
-"""State dicts: read safely, matched strictly, hashed."""
+"""State dicts: read safely, matched strictly."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from extract.errors import RequestError
+from extract.errors import RequestError, first_line
 
 State = Mapping[str, Tensor]
 COUNTER = "num_batches_tracked"  # batch norm's step counter, unused at inference; some files leave it out
-
-
-def hash_weights(network: nn.Module) -> str:
-    """Hash names, dtypes, shapes and bytes of a network's state: SHA-256, hexadecimal."""
-    sha = hashlib.sha256()
-    for key, value in sorted(network.state_dict().items()):
-        sha.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -41,11 +31,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # the readers raise whatever their parsers raise
-        raise RequestError(f"Expected a state dict in {path}; it cannot be read ({_line(error)}).") from error
+        raise RequestError(
+            f"Expected a state dict in {path}; it cannot be read ({first_line(error)})."
+        ) from error
     for wrapping in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapping), Mapping):
             state = state[wrapping]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise RequestError(f"Expected a state dict (names to tensors) in {path}; got {type(state).__name__}.")
     prefix = "module." if all(key.startswith("module.") for key in state) else ""
     return {key.removeprefix(prefix): value for key, value in state.items()}
@@ -96,7 +90,3 @@ def in_order(network: nn.Module, state: State, *, origin: str) -> dict[str, Tens
 
 def _first(keys: list[str], limit: int = 3) -> str:
     return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

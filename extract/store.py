@@ -9,7 +9,6 @@ The key of everything is the clip's bytes; labels and identities are in the mani
 """
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from extract.faces import Faces
-from extract.files import digest, read_json, sweep, whole_directory, write_bytes, write_json
+from extract.files import (
+    digest,
+    discard,
+    read_json,
+    remove,
+    sweep,
+    whole_directory,
+    write_bytes,
+    write_json,
+)
 from extract.video import Image
 
 
@@ -50,7 +58,7 @@ class Store:
             return str(record["content"])
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        write_json(self._hash_file(path), {**seen, "content": content})
+        write_json(self._hash_file(path), {**seen, "content": content}, scratch=self.scratch)
         return content
 
     def _hash_file(self, path: Path) -> Path:
@@ -104,15 +112,26 @@ class Store:
         name = digest(rows[["content", "face"]].to_numpy().tolist())[:32]
         final = self.root / "features" / key / f"part-{name}"
         with whole_directory(final, scratch=self.scratch) as folder:
-            np.save(folder / "X.npy", X, allow_pickle=False)
             rows[["content", "face"]].to_parquet(folder / "rows.parquet", index=False)
+            np.save(folder / "X.npy", X, allow_pickle=False)
 
     def has_features(self, key: str) -> bool:
         """Whether any features are stored under a key."""
         return any((self.root / "features" / key).glob("part-*"))
 
     def read_features(self, places: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Gather rows of `feature_index`, at least one, into one (n, d) float32 array, in their order."""
+        """Gather rows of `feature_index`, at least one, into one (n, d) float32 array, in their order.
+
+        Raises
+        ------
+        LookupError
+            A row without a part: its features are not stored.
+        """
+        if places["part"].isna().any():
+            lost = places[places["part"].isna()].iloc[0]
+            raise LookupError(
+                f"Expected stored features of face {lost['face']} of {lost['content']}; there are none. Run again."
+            )
         parts = {
             part: np.load(Path(str(part)) / "X.npy", mmap_mode="r", allow_pickle=False)
             for part in places["part"].unique()
@@ -134,13 +153,16 @@ class Store:
         """Delete every trace of clips, and of one path, from the caches; returns the number of things deleted."""
         hashes = [f for f in (self.root / "hashes").glob("*.json") if _is_trace(read_json(f), contents, path)]
         faces = [f for f in (self.root / "faces").glob("*/*") if f.name in contents]
-        scratch = [f for f in self.scratch.glob("*") if f.name.split("-")[0] in contents]
-        for entry in hashes:
-            entry.unlink(missing_ok=True)
-        for entry in faces + scratch:
-            shutil.rmtree(entry, ignore_errors=True)
+        unfinished = [f for f in self.scratch.glob("*") if _is_unfinished_trace(f, contents, path)]
+        for file in hashes:
+            file.unlink(missing_ok=True)
+        for folder in faces:
+            discard(folder, scratch=self.scratch)
+        for entry in unfinished:
+            remove(entry)
         parts = [part.parent for part in (self.root / "features").glob("**/part-*/rows.parquet")]
-        return len(hashes) + len(faces) + len(scratch) + sum(self._purge_part(p, contents) for p in parts)
+        deleted = len(hashes) + len(faces) + len(unfinished)
+        return deleted + sum(self._purge_part(part, contents) for part in parts)
 
     def _purge_part(self, part: Path, contents: Sequence[str]) -> int:
         rows = pd.read_parquet(part / "rows.parquet")
@@ -150,7 +172,7 @@ class Store:
         if keep.any():
             key = str(part.parent.relative_to(self.root / "features"))
             self.write_features(key, rows[keep].reset_index(drop=True), X=np.load(part / "X.npy")[keep])
-        shutil.rmtree(part)
+        discard(part, scratch=self.scratch)
         return int((~keep).sum())
 
 
@@ -176,3 +198,16 @@ def _is_trace(record: Any, contents: Sequence[str], path: Path | None) -> bool:
     return bool(record) and (
         record["content"] in contents or (path is not None and record["path"] == str(path))
     )
+
+
+def _is_unfinished_trace(entry: Path, contents: Sequence[str], path: Path | None) -> bool:
+    """Whether a scratch entry, of a writer that may have been killed anywhere, is about a clip."""
+    if entry.name.split("-")[0] in contents:
+        return True
+    if entry.name.startswith(".tmp-"):
+        text = entry.read_text(errors="replace")
+        return any(content in text for content in contents) or (path is not None and str(path) in text)
+    try:
+        return bool(pd.read_parquet(entry / "rows.parquet")["content"].isin(contents).any())
+    except (OSError, ValueError):  # no rows yet, or half of them: then no features either
+        return False

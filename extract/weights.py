@@ -21,6 +21,7 @@ from extract.errors import RequestError
 from extract.files import digest
 from extract.state_dicts import in_order, load_strictly, read_state
 
+INITIALISATION = 1  # raise it whenever untrained networks start otherwise: it is part of their fingerprint
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
@@ -103,13 +104,27 @@ class Weights:
         SHA-256 of the weights file, or of what a random initialisation follows from.
     """
 
-    def __init__(self, kind: str, source: str, *, identity: str, build: Callable[[], nn.Module]) -> None:
-        self.kind, self.source, self.identity, self._build = kind, source, identity, build
+    def __init__(
+        self,
+        kind: str,
+        source: str,
+        *,
+        identity: str,
+        build: Callable[[], nn.Module],
+        file: Path | None = None,
+    ) -> None:
+        self.kind, self.source, self.identity = kind, source, identity
+        self._build, self._file = build, file
 
     @functools.cached_property
     def network(self) -> nn.Module:
-        """The network, strictly loaded; `RequestError` where the file does not match it."""
-        return self._build()
+        """The network, strictly loaded; `RequestError` where the file does not match it, or changed meanwhile."""
+        network = self._build()
+        if self._file and _sha256(self._file) != self.identity:
+            raise RequestError(
+                f"Expected {self._file} to stay as it was when the run began; it changed. Run again."
+            )
+        return network
 
 
 def find(blueprint: Blueprint, *, settings: WeightSettings, head: bool) -> Weights:
@@ -158,6 +173,7 @@ def _from_directory(blueprint: Blueprint, directory: Path | None, head: bool) ->
         str(file),
         identity=_sha256(file),
         build=lambda: _build_from_file(blueprint, file, head),
+        file=file,
     )
 
 
@@ -191,7 +207,9 @@ def _from_package(blueprint: Blueprint, head: bool) -> Weights | None:
         )
     release = importlib.metadata.version(packaged.package)
     source = f"{packaged.package} {release}: {Path(packaged.file).name}"
-    return Weights("package", source, identity=got, build=lambda: _build_from_package(blueprint, file))
+    return Weights(
+        "package", source, identity=got, build=lambda: _build_from_package(blueprint, file), file=file
+    )
 
 
 def _build_from_package(blueprint: Blueprint, file: Path) -> nn.Module:
@@ -217,7 +235,13 @@ def _from_hub(blueprint: Blueprint, head: bool) -> Weights | None:
     file = hub.cached(repository) or hub.download(repository)
     if file is None:
         return None
-    return Weights("hub", repository, identity=_sha256(file), build=lambda: _with_head(load_hub(file), head))
+    return Weights(
+        "hub",
+        repository,
+        identity=_sha256(file),
+        build=lambda: _with_head(load_hub(file), head),
+        file=file,
+    )
 
 
 def _random(blueprint: Blueprint, seed: int, head: bool) -> Weights:
@@ -229,7 +253,7 @@ def _random(blueprint: Blueprint, seed: int, head: bool) -> Weights:
         return _with_head(network, head)
 
     # The same seed gives the same weights under the same libraries only.
-    identity = digest(["random", blueprint.model, seed, torch.__version__, timm.__version__])
+    identity = digest(["random", INITIALISATION, blueprint.model, seed, torch.__version__, timm.__version__])
     return Weights("random", f"random, seed {seed}", identity=identity, build=build)
 
 

@@ -57,7 +57,11 @@ def _files(root: Path, label: str) -> list[Path]:
             "the clips in a manifest (--manifest)."
         )
     found = (path for path in part.rglob("*") if path.is_file())
-    return sorted(path for path in found if not path.name.startswith("."))
+    return sorted(path for path in found if not _hidden(path.relative_to(part)))
+
+
+def _hidden(path: Path) -> bool:
+    return any(name.startswith(".") for name in path.parts)
 
 
 def _label(name: str) -> str:

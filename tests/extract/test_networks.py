@@ -48,9 +48,6 @@ def test_reactnet_is_normalised_as_imagenet_and_is_not_on_the_hub():
         pytest.param(
             "timm:timm/test_resnet.r160_in1k",
             "test_resnet.r160_in1k",
-            marks=pytest.mark.xfail(
-                strict=True, reason="RuntimeError: get_pretrained_cfg gets the whole name"
-            ),
         ),
         ("timm:convnext_base.fb_in22k_ft_in1k", "convnext_base.fb_in22k_ft_in1k"),
     ],
@@ -104,9 +101,6 @@ def test_networks_of_fixed_input_are_built_for_the_size(size):
     assert network.patch_embed.img_size == (size, size)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=TypeError, reason="timm's config of these encoders names no classifier: None[0]"
-)
 @pytest.mark.parametrize("name", ["timm:qwen3_vit_88m_enc", "timm:deepseek_vit_412m_enc"])
 def test_a_timm_model_without_a_classifier_is_described_or_refused(name):
     if not timm.is_model(name.removeprefix("timm:")):

@@ -428,9 +428,6 @@ def test_small_clips_are_computed_together(films, store, monkeypatch):
     assert extractor.calls == [8, 4]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a part is a stretch of numbers, not of faces: 4 + 2 + 4 gives 4, 2, 4"
-)
 def test_a_part_holds_at_least_as_many_faces_as_stated(films, store, monkeypatch):
     monkeypatch.setattr(pipeline, "PART", 3)
     rows, key = films
@@ -451,7 +448,6 @@ def test_shuffled_faces_of_several_clips_get_their_own_features(films, store, mo
     assert again.calls == []
 
 
-@pytest.mark.xfail(strict=True, reason="a clip counts as known as soon as one of its faces is stored")
 def test_an_interrupted_extraction_of_shuffled_faces_goes_on(films, store, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "PART", 2)
     rows, key = films
@@ -463,7 +459,6 @@ def test_an_interrupted_extraction_of_shuffled_faces_goes_on(films, store, tmp_p
     np.testing.assert_array_equal(load_features(mixed, Colours(), store=store, faces=key).X, expected)
 
 
-@pytest.mark.xfail(strict=True, reason="a clip counts as known as soon as one of its faces is stored")
 def test_more_faces_of_a_clip_may_be_asked_for_later(films, store, tmp_path):
     rows, key = films
     expected = load_features(rows, Colours(), store=copy_of(store, tmp_path), faces=key).X
@@ -604,9 +599,6 @@ def test_awkward_clip_names_survive_the_export(clips, store, tmp_path, stem):
     assert f"fake/{stem}" in set(again["clip"])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the name is the file's stem; the clip that the frames belong to is lost"
-)
 def test_frames_of_one_clip_stay_one_clip_in_the_export(clips, store, tmp_path):
     images = {
         "real/s1/0.png": (0, 10),

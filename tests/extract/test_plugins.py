@@ -106,9 +106,6 @@ def test_a_plugin_with_dataclasses(write):
     assert load(path).name == "colours"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AttributeError, reason="the module is not in sys.modules while it runs"
-)
 def test_a_plugin_with_dataclasses_and_postponed_annotations(write):
     path = write(
         "from __future__ import annotations\nfrom dataclasses import dataclass\n"

@@ -96,9 +96,6 @@ def test_a_broken_file_is_refused(tmp_path, name, data):
         pytest.param(
             {0: torch.ones(1)},
             id="numbered",
-            marks=pytest.mark.xfail(
-                strict=True, reason="AttributeError: 'int' has no attribute 'startswith'"
-            ),
         ),
     ],
 )

@@ -415,7 +415,6 @@ def test_purge_forgets_every_path_of_the_same_bytes(store, clip, tmp_path):
     assert list((store.root / "hashes").iterdir()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="scratch of a feature part is named part-..., never after a content")
 def test_purge_removes_unfinished_features(store):
     folder = store.scratch / f"part-{'1' * 32}-{'2' * 32}"
     folder.mkdir(parents=True)
@@ -425,11 +424,8 @@ def test_purge_removes_unfinished_features(store):
     assert traces(store, A) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="purge looks at *.json only; a killed write_json leaves .tmp-<id> for good"
-)
 def test_purge_removes_an_unfinished_hash_record(store):
-    write_json(store.root / "hashes" / f".tmp-{'3' * 32}", {"path": "/clips/a.mp4", "content": A})
+    write_json(store.scratch / f".tmp-{'3' * 32}", {"path": "/clips/a.mp4", "content": A})
     store.purge([A])
     assert traces(store, A) == []
 
@@ -444,12 +440,9 @@ def kill_rmtree(monkeypatch, which):
             raise KeyboardInterrupt
         real(path, *arguments, **keywords)
 
-    monkeypatch.setattr(store_module.shutil, "rmtree", rmtree)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="purge deletes in place: the half-deleted folder stays and blocks its writer"
-)
 def test_a_purge_killed_among_the_faces_leaves_a_store_that_works(store, monkeypatch):
     store.write_faces(KEY, A, faces=some_faces())
     with monkeypatch.context() as patch:
@@ -462,9 +455,6 @@ def test_a_purge_killed_among_the_faces_leaves_a_store_that_works(store, monkeyp
     assert [store.read_face(KEY, A, face=i).shape for i in range(3)] == [(16, 16, 3)] * 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="purge deletes in place: the half-deleted part stays and blocks its writer"
-)
 def test_a_purge_killed_among_the_features_leaves_a_store_that_works(store, monkeypatch):
     rows = ROWS[:2]
     store.write_features(FEATURES, rows, X=vectors(rows))

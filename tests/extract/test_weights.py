@@ -324,7 +324,6 @@ def test_finding_builds_nothing_and_use_builds_once(tmp_path, kind):
     assert built == [1]
 
 
-@pytest.mark.xfail(strict=True, reason="the file is hashed when found and read again, unchecked, when built")
 def test_a_file_that_changes_between_finding_and_building_is_refused(tmp_path):
     put(tiny(1), tmp_path / "test_resnet.pth")
     found = find(TINY, settings=WeightSettings(directory=tmp_path), head=False)

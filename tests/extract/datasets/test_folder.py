@@ -146,7 +146,6 @@ def test_hidden_files_are_ignored(make):
     assert manifest.skipped.empty
 
 
-@pytest.mark.xfail(strict=True, reason="_files looks at the file's own name only, not at its folders'")
 def test_files_in_hidden_folders_are_ignored(make):
     manifest = read_folder(make("real/a.png", "fake/b.png", "real/.ipynb_checkpoints/a-checkpoint.png"))
     assert len(manifest.clips) == 2

@@ -1,0 +1,115 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from reports.plots import plot_roc, plot_thresholds, roc_frame, save, threshold_frame
+
+
+def lines_of(figure):
+    """Return the drawn lines by label."""
+    return {line.get_label(): line for line in figure.axes[0].get_lines()}
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+# -- ROC -----------------------------------------------------------------------------------------------------
+
+
+def test_there_is_one_curve_an_extractor_with_its_best_classifier(make_run):
+    frame = roc_frame(make_run())
+    assert list(frame) == ["model", "fpr", "tpr"]
+    titles = [model.rpartition(":")[0] for model in frame["model"].unique()]
+    assert titles == ["MobileNetV2, Random forest", "ReActNet-A (random), Random forest"]
+
+
+def test_a_curve_is_that_of_the_out_of_fold_scores(make_run):
+    run = make_run()
+    scored = run.units[("mobilenetv2", "random_forest")].predictions
+    for curve in (part for model, part in roc_frame(run).groupby("model") if model.startswith("Mobile")):
+        area = np.trapezoid(curve["tpr"], curve["fpr"])
+        assert area == pytest.approx(roc_auc_score(scored["label"], scored["score"]))
+        assert curve["model"].iloc[0].endswith(f"AUC {area:.3f}")
+        assert (curve["fpr"].iloc[0], curve["tpr"].iloc[0]) == (0, 0)
+        assert (curve["fpr"].iloc[-1], curve["tpr"].iloc[-1]) == (1, 1)
+
+
+def test_the_roc_picture_draws_exactly_its_frame(make_run):
+    frame = roc_frame(make_run())
+    lines = lines_of(plot_roc(frame))
+    assert list(lines) == [*frame["model"].unique(), "chance"]
+    for model, curve in frame.groupby("model"):
+        np.testing.assert_array_equal(lines[model].get_xdata(), curve["fpr"])
+        np.testing.assert_array_equal(lines[model].get_ydata(), curve["tpr"])
+
+
+def test_random_weights_are_marked_in_the_legend(make_run):
+    legend = legend_of(plot_roc(roc_frame(make_run())))
+    assert sum("(random)" in text for text in legend) == 1
+    assert any(text.startswith("ReActNet-A (random)") for text in legend)
+
+
+# -- thresholds ----------------------------------------------------------------------------------------------
+
+
+def test_the_threshold_frame_has_every_cut_of_the_best_model(make_run):
+    run = make_run()
+    scored = run.units[("reactnet_a", "random_forest")].predictions
+    frame = threshold_frame(run)
+    assert list(frame) == ["threshold", "f1", "recall", "fpr"]
+    assert len(frame) == len(set(scored["score"])) + 1
+    for cut in frame.itertuples():
+        called = scored["score"] >= cut.threshold
+        assert cut.recall == called[scored["label"] == 1].mean()
+        assert cut.fpr == called[scored["label"] == 0].mean()
+
+
+def test_the_threshold_picture_draws_exactly_its_frame(make_run):
+    run = make_run()
+    frame = threshold_frame(run)
+    lines = lines_of(plot_thresholds(frame, run))
+    for label, column in (("F1", "f1"), ("recall", "recall"), ("false-positive rate", "fpr")):
+        np.testing.assert_array_equal(lines[label].get_xdata(), frame["threshold"])
+        np.testing.assert_array_equal(lines[label].get_ydata(), frame[column])
+        assert lines[label].get_drawstyle() == "steps-pre"
+
+
+def test_default_and_deployed_thresholds_are_marked(make_run):
+    run = make_run()
+    lines = lines_of(plot_thresholds(threshold_frame(run), run))
+    marks = {label: line.get_xdata()[0] for label, line in lines.items() if ":" in label}
+    assert marks == {"default: 0.500": 0.5, "max. F1: 0.375": 0.375}
+
+
+def test_the_threshold_pictures_title_marks_random_weights(make_run):
+    run = make_run()
+    title = plot_thresholds(threshold_frame(run), run).axes[0].get_title()
+    assert title == "ReActNet-A (random) with Random forest, out-of-fold faces"
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_figure_is_saved_as_png_and_svg_and_nothing_else(make_run, tmp_path):
+    save(plot_roc(roc_frame(make_run())), tmp_path / "figures" / "roc")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["roc.png", "roc.svg"]
+    assert (tmp_path / "figures" / "roc.png").read_bytes().startswith(b"\x89PNG")
+    assert "ReActNet-A (random)" in (tmp_path / "figures" / "roc.svg").read_text(encoding="utf-8")
+
+
+def test_the_same_figure_is_saved_with_the_same_bytes(make_run, tmp_path):
+    for folder in ("once", "again"):
+        run = make_run()
+        save(plot_thresholds(threshold_frame(run), run), tmp_path / folder / "thresholds")
+    for name in ("thresholds.png", "thresholds.svg"):
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_another_figure_has_other_bytes(make_run, tmp_path):
+    frame = roc_frame(make_run())
+    moved = pd.concat([frame.assign(tpr=frame["tpr"] / 2)])
+    for name, each in (("a", frame), ("b", moved)):
+        save(plot_roc(each), tmp_path / name / "roc")
+    assert (tmp_path / "a" / "roc.svg").read_bytes() != (tmp_path / "b" / "roc.svg").read_bytes()

@@ -24,6 +24,8 @@ class Fold:
     test: Ints
 
 
+ATTEMPTS = 50  # orders of the groups to try, from the seed on
+
 # Which columns name the people that tie clips together.
 PROTOCOLS: Registry[tuple[str, ...]] = Registry("protocol")
 PROTOCOLS.add("target", ("identity",))
@@ -70,7 +72,8 @@ def identity_folds(rows: pd.DataFrame, *, n_splits: int, protocol: str, seed: in
     n_splits : int
         Number of folds; each row is tested in exactly one.
     seed : int
-        Shuffles the groups before scikit-learn's StratifiedGroupKFold deals them out.
+        Shuffles the groups before scikit-learn's StratifiedGroupKFold deals them out; where that leaves a fold
+        without a class, the next seeds are tried.
 
     Raises
     ------
@@ -79,10 +82,18 @@ def identity_folds(rows: pd.DataFrame, *, n_splits: int, protocol: str, seed: in
     """
     groups, y = groups_of(rows, protocol=protocol), rows["label"].to_numpy()
     _check_group_count(groups, y, n_splits, protocol)
-    splitter = StratifiedGroupKFold(n_splits=n_splits, shuffle=True, random_state=seed)
-    folds = [Fold(train, test) for train, test in splitter.split(np.zeros(len(y)), y, groups)]
-    check_folds(folds, y=y, groups=groups, protocol=protocol)
-    return folds
+    refusal = None
+    for attempt in range(ATTEMPTS):  # the dealer is greedy: another order can find what this one missed
+        splitter = StratifiedGroupKFold(n_splits=n_splits, shuffle=True, random_state=seed + attempt)
+        folds = [Fold(train, test) for train, test in splitter.split(np.zeros(len(y)), y, groups)]
+        try:
+            check_folds(folds, y=y, groups=groups, protocol=protocol)
+        except RequestError as error:
+            refusal = refusal or error
+        else:
+            return folds
+    assert refusal is not None  # ATTEMPTS is at least 1
+    raise refusal
 
 
 def check_folds(folds: Sequence[Fold], *, y: npt.NDArray[np.int64], groups: Ints, protocol: str) -> None:

@@ -18,6 +18,33 @@ Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Values:
+    """What a parameter's values must be, in words and as a check."""
+
+    words: str
+    allow: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+POSITIVE = Values("numbers above 0", lambda value: _is_number(value) and value > 0)
+SHARE = Values("numbers above 0 and at most 1", lambda value: _is_number(value) and 0 < value <= 1)
+COUNT = Values(
+    "whole numbers from 1", lambda value: _is_number(value) and isinstance(value, int) and value >= 1
+)
+DEPTH = Values('whole numbers from 1, or "none"', lambda value: value is None or COUNT.allow(value))
+KERNEL = Values("linear, poly, rbf or sigmoid", lambda value: value in ("linear", "poly", "rbf", "sigmoid"))
+GAMMA = Values(
+    "scale, auto or numbers above 0", lambda value: value in ("scale", "auto") or POSITIVE.allow(value)
+)
+COLUMNS = Values(
+    'sqrt, log2, "none" or shares', lambda value: value in ("sqrt", "log2", None) or SHARE.allow(value)
+)
+
+
+@dataclass(frozen=True)
 class Classifier:
     """A kind of classifier.
 
@@ -31,18 +58,19 @@ class Classifier:
     output : {"decision_function", "predict_proba"}
         What its score is: the signed distance, with the default threshold 0, or the probability of fake, with
         the default threshold 0.5.
-    parameters : tuple of str
-        Names that a grid may have.
+    parameters : mapping
+        Name that a grid may have -> what its values must be.
     """
 
     title: str
     build: Callable[[Params, int], Any]
     output: Literal["decision_function", "predict_proba"]
-    parameters: tuple[str, ...]
+    parameters: Mapping[str, "Values"]
 
     @property
     def default_threshold(self) -> float:
-        return 0.0 if self.output == "decision_function" else 0.5
+        """0 for a distance; just above 0.5 for a probability, as `predict` calls a tie real."""
+        return 0.0 if self.output == "decision_function" else float(np.nextafter(0.5, 1))
 
     def score(self, fitted: Any, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Score n rows (n, d) float32 with a fitted estimator: (n,) float64, higher = more likely fake."""
@@ -58,7 +86,7 @@ CLASSIFIERS.add(
         "Logistic regression",
         lambda params, seed: LogisticRegression(max_iter=5000, **params),
         "decision_function",
-        ("C",),
+        {"C": POSITIVE},
     ),
 )
 CLASSIFIERS.add(
@@ -67,7 +95,7 @@ CLASSIFIERS.add(
         "SVC",
         lambda params, seed: SVC(cache_size=500, **params),
         "decision_function",
-        ("C", "kernel", "gamma"),
+        {"C": POSITIVE, "kernel": KERNEL, "gamma": GAMMA},
     ),
 )
 CLASSIFIERS.add(
@@ -76,7 +104,7 @@ CLASSIFIERS.add(
         "Random forest",
         lambda params, seed: RandomForestClassifier(n_jobs=1, random_state=seed, **params),
         "predict_proba",
-        ("n_estimators", "max_depth", "min_samples_leaf", "max_features"),
+        {"n_estimators": COUNT, "max_depth": DEPTH, "min_samples_leaf": COUNT, "max_features": COLUMNS},
     ),
 )
 CLASSIFIERS.add(
@@ -85,13 +113,13 @@ CLASSIFIERS.add(
         "XGBoost",
         lambda params, seed: XGBClassifier(tree_method="hist", n_jobs=1, random_state=seed, **params),
         "predict_proba",
-        ("n_estimators", "max_depth", "learning_rate", "colsample_bytree"),
+        {"n_estimators": COUNT, "max_depth": DEPTH, "learning_rate": POSITIVE, "colsample_bytree": SHARE},
     ),
 )
 
 
 def check_grid(name: str, grid: Mapping[str, list[Any]]) -> None:
-    """Refuse a grid with a parameter that the classifier does not tune, or without values.
+    """Refuse a grid with a parameter that the classifier does not tune, without values, or with wrong ones.
 
     Raises
     ------
@@ -105,3 +133,7 @@ def check_grid(name: str, grid: Mapping[str, list[Any]]) -> None:
             )
         if not values:
             raise RequestError(f"Expected values for {name}.{parameter}; got none. Add one.")
+        if wrong := [value for value in values if not known[parameter].allow(value)]:
+            raise RequestError(
+                f"Expected {known[parameter].words} for {name}.{parameter}; got {wrong[0]!r}. Correct the suite."
+            )

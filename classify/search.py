@@ -154,8 +154,11 @@ def _fit_and_score(
     with threadpool_limits(limits=1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         fitted = kind.build(params, seed).fit(X[rows], y[rows])
-    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return kind.score(fitted, new), converged
+        scores = kind.score(fitted, new)
+    others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
+    for warning in others:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return scores, len(others) == len(caught)
 
 
 def _table(

@@ -53,7 +53,8 @@ class Threshold:
     value: float
 
 
-Objective = Callable[[Cuts], Floats]
+# What a rule maximises; in whole numbers where it can be, so that equal cuts compare equal.
+Objective = Callable[[Cuts], npt.NDArray[Any]]
 RULES: Registry[Objective] = Registry("threshold rule")
 
 
@@ -64,15 +65,15 @@ def f1(cuts: Cuts) -> Floats:
 
 
 @RULES.register("youden")
-def youden(cuts: Cuts) -> Floats:
-    """Maximum of Youden's J = recall + specificity - 1 (Youden 1950)."""
-    return cuts.recall - cuts.fpr
+def youden(cuts: Cuts) -> npt.NDArray[np.int64]:
+    """Maximum of Youden's J = recall + specificity - 1 (Youden 1950), times fakes times reals."""
+    return np.asarray(cuts.tp * cuts.reals - cuts.fp * cuts.fakes)
 
 
 @RULES.register("eer")
-def equal_error(cuts: Cuts) -> Floats:
-    """Equal error rate: the smallest difference of miss rate and false-positive rate."""
-    return -np.abs((1 - cuts.recall) - cuts.fpr)
+def equal_error(cuts: Cuts) -> npt.NDArray[np.int64]:
+    """Equal error rate: the smallest difference of miss rate and false-positive rate, times fakes times reals."""
+    return np.asarray(-np.abs((cuts.fakes - cuts.tp) * cuts.reals - cuts.fp * cuts.fakes))
 
 
 def cut_points(y: Labels, score: Floats) -> Cuts:
@@ -135,7 +136,7 @@ def cross_fit(y: Labels, score: Floats, fold: npt.NDArray[np.int64], *, rule: st
 def _midpoints(values: Floats) -> Floats:
     """Midpoints of ascending numbers, moved to the upper one where rounding would reach the lower."""
     low, high = values[:-1], values[1:]
-    middle = low + (high - low) / 2
+    middle = low / 2 + high / 2  # not (low + high) / 2, which can overflow
     return np.where(middle > low, middle, high)
 
 

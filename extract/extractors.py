@@ -1,6 +1,7 @@
 """Frozen networks behind names: faces in, features out."""
 
 import functools
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -19,6 +20,7 @@ from extract.plugins import installed_plugins, is_plugin_file, plugin_function
 from extract.video import Image
 from extract.weights import WeightSettings, available, find
 
+PREPROCESSING = 1  # of `_preprocess` below: raise it when it gives other inputs
 BATCH = 16  # fixed and padded: the same face gives the same bits, whatever stands beside it
 
 
@@ -67,14 +69,18 @@ class ExtractorSettings:
     weights: Literal["found", "random"] = "found"
 
     @property
+    def variant(self) -> list[str]:
+        """What differs from the defaults in the features: the tap, the input size, the crop."""
+        words = ["logits"] if self.tap == "logits" else []
+        words += [f"{self.size}px"] if self.size != 224 else []
+        return words + ([f"crop{self.crop_fraction:g}"] if self.crop_fraction != 1 else [])
+
+    @property
     def label(self) -> str:
-        """Name in tables and folders: the name, and what differs from the defaults."""
+        """Name in folders and figures: the name, and what differs from the defaults."""
         base = self.name.rpartition("/")[2] if is_plugin_file(self.name) else self.name
-        extras = ["logits"] if self.tap == "logits" else []
-        extras += [f"{self.size}px"] if self.size != 224 else []
-        extras += [f"crop{self.crop_fraction:g}"] if self.crop_fraction != 1 else []
-        extras += ["random"] if self.weights == "random" else []
-        return "-".join([base, *extras]).replace("/", "_").replace(":", "_")
+        control = ["random"] if self.weights == "random" else []
+        return "-".join([base, *self.variant, *control]).replace("/", "_").replace(":", "_")
 
 
 class FrozenNetwork:
@@ -97,14 +103,21 @@ class FrozenNetwork:
 
     def __init__(self, network: Network, *, settings: ExtractorSettings, weights: WeightSettings) -> None:
         self._found = find(network.blueprint, settings=weights, head=settings.tap == "logits")
-        self.name, self.title = settings.label, network.title
+        self.name, self.title = settings.label, " ".join([network.title, *settings.variant])
         self.weights, self.weights_source = self._found.kind, self._found.source
         self.settings = settings
         self._mean = torch.tensor(network.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(network.std).view(1, 3, 1, 1)
-        preprocessing = [settings.size, settings.crop_fraction, "bicubic", network.mean, network.std]
+        preprocessing = [
+            PREPROCESSING,
+            settings.size,
+            settings.crop_fraction,
+            "bicubic",
+            network.mean,
+            network.std,
+        ]
         self.fingerprint = digest(
-            [network.blueprint.model, self._found.identity, preprocessing, settings.tap]
+            [network.blueprint.model, network.code, self._found.identity, preprocessing, settings.tap]
         )
 
     @functools.cached_property
@@ -206,6 +219,11 @@ def _check_plugin(made: object, name: str) -> Extractor:
             f"{type(made).__name__} lacks {', '.join(wrong) or '__call__'}. Add them."
         )
     assert isinstance(made, Extractor)
+    if not re.fullmatch(r"[\w.+-]+", made.name) or made.name.startswith("."):
+        raise RequestError(
+            f"Expected letters, digits, '.', '_', '+' and '-' in the name of the extractor of {name}; "
+            f"got {made.name!r}. Rename it."
+        )
     return made
 
 

@@ -16,6 +16,7 @@ from extract.registry import Registry
 from extract.video import Frames, Image, read_frames
 
 Floats = npt.NDArray[np.float32]
+CROPS = 1  # of the code below and in video.py: raise it when the same settings give other crops
 SMALLEST_FACE = 20  # pixels on the frame that is searched: MTCNN's smallest window
 
 
@@ -150,9 +151,10 @@ class MTCNN:
 
 def faces_key(settings: FaceSettings) -> str:
     """Name the store folder of these settings: readable, and different whenever a crop could differ."""
+    # OpenCV decodes and scales, so another release may give other pixels.
+    made_by = [CROPS, FACE_DETECTORS[settings.detector].fingerprint, cv2.__version__]
     values = {k: v for k, v in vars(settings).items() if not k.startswith("_") and k != "no_face"}
-    print_ = digest([values, FACE_DETECTORS[settings.detector].fingerprint])
-    return f"{settings.detector}-{settings.size}-{print_[:16]}"
+    return f"{settings.detector}-{settings.size}-{digest([values, *made_by])[:16]}"
 
 
 def crop_faces(path: Path, settings: FaceSettings, detector: FaceDetector) -> Faces:

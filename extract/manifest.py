@@ -1,6 +1,7 @@
 """The clip table: which files, with which label, showing whom."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from extract.files import write_bytes
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("identity", "source_identity", "attack", "dataset", "split", "clip")
+RESERVED = ("face", "frame", "x1", "y1", "x2", "y2", "confidence", "fold", "score")
 LABELS = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 
@@ -77,7 +79,8 @@ def make_manifest(table: pd.DataFrame, *, base: Path, name: str = "manifest") ->
     for column in OPTIONAL:
         clips[column] = _text(clips[column]) if column in clips else ""
     clips["label"] = _labels(clips["label"], name)
-    clips["path"] = [str((base / str(path)).resolve()) for path in clips["path"]]
+    # Not resolved: a link's own name says what it is, its target's may not.
+    clips["path"] = [os.path.abspath(base / str(path)) for path in clips["path"]]
     _check_paths(clips["path"], name)
     clips["clip"] = clips["clip"].where(clips["clip"] != "", clips["path"])
     _check_clips(clips, name)
@@ -125,7 +128,7 @@ def check_classes(manifest: Manifest, name: str = "manifest") -> None:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """Read every value as it is written: a person may be called NA or 007."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
 
 
 def _text(values: pd.Series) -> pd.Series:
@@ -139,6 +142,11 @@ def _check_columns(table: pd.DataFrame, name: str) -> None:
         raise RequestError(
             f"Expected columns path and label in {name}; got {', '.join(map(str, table.columns)) or 'none'}. "
             f"Add {' and '.join(missing)}."
+        )
+    if taken := [column for column in table if column in RESERVED]:
+        raise RequestError(
+            f"Expected other names than {', '.join(RESERVED)} for further columns of {name}; got {taken[0]!r}, "
+            "which results use. Rename it."
         )
     if table.empty:
         raise RequestError(f"Expected at least one clip in {name}; got none. Add rows.")

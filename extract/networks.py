@@ -17,10 +17,22 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Network:
-    """A registered network: its blueprint, its title in tables, and what its input is normalised with."""
+    """A registered network.
+
+    Attributes
+    ----------
+    blueprint : Blueprint
+    title : str
+        In tables.
+    code : str
+        Release of the code that computes it, part of the fingerprint: raise it when the code changes.
+    mean, std : tuple of float
+        What its input is normalised with.
+    """
 
     blueprint: Blueprint
     title: str
+    code: str = "1"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -67,6 +79,7 @@ def timm_network(model: str, size: int = 224, *, name: str, title: str) -> Netwo
             ),
         ),
         title=title,
+        code=f"timm {timm.__version__}",
         mean=config.mean,
         std=config.std,
     )

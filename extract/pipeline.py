@@ -35,18 +35,22 @@ class Features:
 
 
 def identify(manifest: Manifest, store: Store, *, track: Track = no_progress) -> Manifest:
-    """Add each file's SHA-256 as ``content``; leave out empty files and repeated ones.
+    """Add each file's SHA-256 as ``content``; leave out empty, unreadable and repeated files.
 
     Raises
     ------
     RequestError
         The same bytes stand under two labels.
     """
-    paths = manifest.clips["path"].tolist()
-    empty = {path: "empty file" for path in paths if Path(path).stat().st_size == 0}
-    manifest = manifest.leave_out(empty)
-    remaining = track(manifest.clips["path"].tolist(), "hashing", len(manifest.clips))
-    clips = manifest.clips.assign(content=[store.content(Path(path)) for path in remaining])
+    lost, contents = {}, {}
+    for path in track(manifest.clips["path"].tolist(), "hashing", len(manifest.clips)):
+        try:
+            contents[path] = store.content(Path(path)) if Path(path).stat().st_size else ""
+        except OSError as error:  # no permission, gone meanwhile, a broken disk
+            lost[path] = f"cannot be read: {error.strerror}"
+    lost |= {path: "empty file" for path, content in contents.items() if not content}
+    manifest = manifest.leave_out(lost)
+    clips = manifest.clips.assign(content=[contents[path] for path in manifest.clips["path"]])
     _check_labels(clips)
     first = clips.drop_duplicates("content").set_index("content")["path"]
     repeats = clips[clips.duplicated("content")]
@@ -221,6 +225,8 @@ def _compute(
             f"Expected features ({len(part)}, {extractor.dim}) float32 from {extractor.name}; "
             f"got {X.shape} {X.dtype}."
         )
+    if not np.isfinite(X).all():
+        raise ValueError(f"Expected finite features from {extractor.name}; got NaN or infinity.")
     store.write_features(key, part, X=X)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from extract.errors import RequestError
+from extract.errors import RequestError, first_line
 from extract.files import digest
 from extract.networks import NETWORKS
 
@@ -41,7 +41,13 @@ def plugin_function(name: str) -> Callable[[], object]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses and annotations look their module up
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RequestError(
+            f"Expected a plugin that can be imported; {path} raises {type(error).__name__}: {first_line(error)}. "
+            "Correct it."
+        ) from error
     made = getattr(module, function, None)
     if not inspect.isroutine(made) and not inspect.isclass(made):
         raise RequestError(f"Expected a function {function}() in {path}; it has none. Define it.")

@@ -56,8 +56,7 @@ class Store:
         record = read_json(self._hash_file(path))
         if record is not None and {key: record.get(key) for key in seen} == seen:
             return str(record["content"])
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        content = _sha256(path)
         write_json(self._hash_file(path), {**seen, "content": content}, scratch=self.scratch)
         return content
 
@@ -147,22 +146,22 @@ class Store:
         """Return the content hashes that a file has now and had when it was last seen."""
         record = read_json(self._hash_file(path))
         seen = [record["content"]] if record else []
-        return sorted({*seen, *([self.content(path)] if path.is_file() else [])})
+        return sorted({*seen, *([_sha256(path)] if path.is_file() else [])})
 
     def purge(self, contents: Sequence[str], *, path: Path | None = None) -> int:
         """Delete every trace of clips, and of one path, from the caches; returns the number of things deleted."""
         hashes = [f for f in (self.root / "hashes").glob("*.json") if _is_trace(read_json(f), contents, path)]
         faces = [f for f in (self.root / "faces").glob("*/*") if f.name in contents]
         unfinished = [f for f in self.scratch.glob("*") if _is_unfinished_trace(f, contents, path)]
-        for file in hashes:
-            file.unlink(missing_ok=True)
+        parts = [part.parent for part in (self.root / "features").glob("**/part-*/rows.parquet")]
+        deleted = sum(self._purge_part(part, contents) for part in parts)
         for folder in faces:
             discard(folder, scratch=self.scratch)
         for entry in unfinished:
             remove(entry)
-        parts = [part.parent for part in (self.root / "features").glob("**/part-*/rows.parquet")]
-        deleted = len(hashes) + len(faces) + len(unfinished)
-        return deleted + sum(self._purge_part(part, contents) for part in parts)
+        for file in hashes:  # last: they are how a purge that was killed finds the clip again
+            file.unlink(missing_ok=True)
+        return deleted + len(hashes) + len(faces) + len(unfinished)
 
     def _purge_part(self, part: Path, contents: Sequence[str]) -> int:
         rows = pd.read_parquet(part / "rows.parquet")
@@ -174,6 +173,11 @@ class Store:
             self.write_features(key, rows[keep].reset_index(drop=True), X=np.load(part / "X.npy")[keep])
         discard(part, scratch=self.scratch)
         return int((~keep).sum())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_png(path: Path, image: Image) -> None:
@@ -205,7 +209,10 @@ def _is_unfinished_trace(entry: Path, contents: Sequence[str], path: Path | None
     if entry.name.split("-")[0] in contents:
         return True
     if entry.name.startswith(".tmp-"):
-        text = entry.read_text(errors="replace")
+        try:
+            text = entry.read_text(errors="replace")
+        except FileNotFoundError:  # its writer finished just now
+            return False
         return any(content in text for content in contents) or (path is not None and str(path) in text)
     try:
         return bool(pd.read_parquet(entry / "rows.parquet")["content"].isin(contents).any())

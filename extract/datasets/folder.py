@@ -1,5 +1,6 @@
 """Clips below `real/` and `fake/`, images or videos, at any depth."""
 
+import os
 import re
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def read_folder(root: Path, *, identity: str | None = None, clip: str | None = N
         The folder or its two parts are missing or empty, an expression is not valid or does not match a file.
     """
     files = [file for label in ("real", "fake") for file in _files(root, label)]
-    media = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+    named = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+    media = [file for file in named if _printable(file) == str(file)]
     if not media:
         raise RequestError(
             f"Expected images or videos below {root}/real and {root}/fake; got none. Add clips."
@@ -43,10 +45,15 @@ def read_folder(root: Path, *, identity: str | None = None, clip: str | None = N
     if identity and "source_identity" in re.compile(identity).groupindex:
         table["source_identity"] = _values(names, identity, "source_identity")
     manifest = make_manifest(table, base=root, name=str(root))
-    others = {
-        str(file.resolve()): "neither an image nor a video by its name" for file in set(files) - set(media)
-    }
+    strange = set(files) - set(named)
+    others = {_printable(file.absolute()): "neither an image nor a video by its name" for file in strange}
+    others |= {_printable(file.absolute()): "its name is not UTF-8" for file in set(named) - set(media)}
     return Manifest(manifest.clips, skip_table(dict(sorted(others.items()))))
+
+
+def _printable(path: Path) -> str:
+    """Write a path with bytes that are no UTF-8 escaped, so that any report can hold it."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _files(root: Path, label: str) -> list[Path]:
@@ -56,7 +63,8 @@ def _files(root: Path, label: str) -> list[Path]:
             f"Expected a folder with real/ and fake/ below it; {part} does not exist. Check the path, or name "
             "the clips in a manifest (--manifest)."
         )
-    found = (path for path in part.rglob("*") if path.is_file())
+    walk = os.walk(part, followlinks=True)
+    found = (Path(folder) / name for folder, _, names in walk for name in names)
     return sorted(path for path in found if not _hidden(path.relative_to(part)))
 
 
@@ -85,7 +93,13 @@ def _values(names: list[str], expression: str | None, what: str) -> list[str]:
             f"Expected --{what} {expression!r} to match every file; got {len(lost)} of {len(names)} that it does "
             f"not, first {lost[0]!r}. Widen the expression."
         )
-    return [_group(match, what) for match in matches if match]
+    values = [_group(match, what) for match in matches if match]
+    if what == "clip" and "" in values:
+        raise RequestError(
+            f"Expected --clip {expression!r} to name a clip for every file; got an empty name for "
+            f"{names[values.index('')]!r}. Correct the expression."
+        )
+    return values
 
 
 def _group(match: re.Match[str], what: str) -> str:

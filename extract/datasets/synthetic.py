@@ -7,9 +7,11 @@ identity, shown or put in, is on both sides.
 
 import hashlib
 import os
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -195,12 +197,7 @@ def _table(clips: list[_Clip], subjects: Sequence[Subject], settings: SyntheticS
 
 def _claim(folder: Path, settings: SyntheticSettings) -> None:
     """Refuse a folder that was begun with other settings: its clips would be taken for these."""
-    record = {"version": VERSION, **asdict(settings)}
-    if settings.portraits is not None:
-        photographs = _photographs(settings.portraits, settings.identities)
-        record["portraits"] = {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in photographs
-        }
+    record = recipe(settings)
     claim = folder / "settings.json"
     if read_json(claim) not in (None, record):
         raise RequestError(
@@ -209,6 +206,17 @@ def _claim(folder: Path, settings: SyntheticSettings) -> None:
         )
     if not claim.exists():
         write_json(claim, record)
+
+
+def recipe(settings: SyntheticSettings) -> dict[str, Any]:
+    """Return everything that decides the clips: the settings, the pictures' version, the photographs used."""
+    record: dict[str, Any] = {"version": VERSION, **asdict(settings)}
+    if settings.portraits is not None:
+        photographs = _photographs(settings.portraits, settings.identities)
+        record["portraits"] = {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in photographs
+        }
+    return record
 
 
 def _make_clip(clip: _Clip, subjects: Sequence[Subject], settings: SyntheticSettings) -> Frames:
@@ -240,7 +248,7 @@ def _forge(
 def _write_clip(frames: Frames, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(
-        f".{path.stem}.{os.getpid()}.partial.mp4"
+        f".{path.stem}.{uuid.uuid4().hex}.partial.mp4"
     )  # OpenCV chooses the container by the ending
     size = (frames.shape[2], frames.shape[1])
     writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"mp4v"), FRAMES_PER_SECOND, size)

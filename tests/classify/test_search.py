@@ -216,10 +216,6 @@ def test_a_fit_uses_one_thread(watched):
     assert watched["fit"] == {1}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="scores are computed outside the limit: matrix products of two threads can differ in the last bits",
-)
 def test_scoring_uses_one_thread(watched):
     assert watched["score"] == {1}
 

@@ -103,7 +103,7 @@ def list_all(
     table.add_row("timm:MODEL", "any timm model", "as above")
     table.add_row("FILE.py", "a plugin", "its own")
     console = _console()
-    console.print(table)
+    console.print(table, markup=False)
     console.print("\nclassifiers: ", ", ".join(CLASSIFIERS))
     console.print("suites:      ", ", ".join(builtin_suites()))
 
@@ -139,12 +139,13 @@ def purge(
     results: Annotated[Path, typer.Option(help="Folder of results folders to clean, too.")] = Path("results"),
 ) -> None:
     """Remove every trace of a clip from the caches and from results; the file itself is yours to delete."""
-    store, path = Store(cache), clip.resolve()
+    store, path = Store(cache.resolve()), clip.absolute()
     contents = store.contents_of(path)
     if not contents:
         raise RequestError(f"Expected a clip that exists or was used before; got {clip}. Check the path.")
-    traces = store.purge(contents, path=path)
+    # Results first: the caches remember which clip the file was, for a purge that has to be repeated.
     lines = sum(purge_results(folder.parent, contents, path) for folder in sorted(results.glob("*/run.json")))
+    traces = store.purge(contents, path=path)
     _say(f"Deleted {traces} cached things and {lines} lines of results about {clip}.")
 
 
@@ -194,6 +195,12 @@ def _with_data(
 
 
 def _machine(cache: Path, jobs: int) -> Machine:
+    if jobs == 0:
+        raise RequestError(
+            "Expected --jobs of at least 1, or -1 for one a core; got 0. Choose another number."
+        )
+    if cache.exists() and not cache.is_dir():
+        raise RequestError(f"Expected a folder for the cache; {cache} is a file. Choose another --cache.")
     return Machine(Store(cache.resolve()), n_jobs=jobs, track=terminal_progress, say=_say)
 
 

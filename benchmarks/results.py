@@ -15,21 +15,26 @@ units/<extractor>/<classifier>/
 DONE                          the last thing written
 """
 
+import contextlib
+import json
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from benchmarks.suite import Suite, parse_suite
 from classify.search import SearchResult
 from extract.errors import RequestError
-from extract.files import read_json, whole_directory, write_bytes, write_json
+from extract.files import digest, read_json, whole_directory, write_bytes, write_json
 
+LOCK = ".lock"
+SOURCES = ("extract", "classify", "benchmarks", "reports")
 PACKAGES = (
     *(
         "deepfake-transfer-bench",
@@ -80,6 +85,8 @@ class Run:
     extractors : dict
         Label -> ``title``, ``fingerprint``, ``weights`` (directory, package, hub, plugin, random),
         ``source``.
+    counts : dict
+        As `count` made them when the run was carried out.
     units : dict
         (extractor, classifier) -> Unit, in the suite's order.
     """
@@ -87,31 +94,81 @@ class Run:
     folder: Path
     suite: Suite
     extractors: dict[str, dict[str, Any]]
+    counts: dict[str, int]
     faces: pd.DataFrame
     skipped: pd.DataFrame
     units: dict[tuple[str, str], Unit]
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that results can depend on: they are part of a run's key."""
+    """Return what results depend on beside data and settings: part of a run's key."""
     packages = {name: version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "machine": platform.machine(), **packages}
+    root = Path(__file__).resolve().parents[1]
+    code = [file.read_text("utf-8") for part in SOURCES for file in sorted((root / part).rglob("*.py"))]
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **packages,
+        "source": digest(code)[:16],
+    }
 
 
-def open_folder(folder: Path, key: str) -> None:
-    """Claim a results folder for the run with this key.
+def count(faces: pd.DataFrame) -> dict[str, int]:
+    """Count what a table's notes say of the data, given one line a face."""
+    clips = faces.drop_duplicates("clip")
+    return {
+        "faces": len(faces),
+        "fake_faces": int(faces["label"].sum()),
+        "clips": len(clips),
+        "fake_clips": int(clips["label"].sum()),
+        "identities": clips["identity"][clips["identity"] != ""].nunique(),
+        "unknown": int((clips["identity"] == "").sum()),
+    }
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, key: str) -> Iterator[None]:
+    """Hold a results folder for the run with this key, one process at a time.
 
     Raises
     ------
     RequestError
-        Another run's results are in it.
+        Not a folder; another run's results are in it; another process is writing it.
     """
-    record = read_json(folder / "run.json")
-    others = [path for path in folder.glob("*") if not path.name.startswith(".tmp-")]
-    if record is None and others:
+    check_out(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            open_folder(folder, key)
+            yield
+    except Timeout as error:
+        raise RequestError(
+            f"Expected a results folder that nobody is writing; another process is at {folder}. "
+            "Wait for it, or choose another --out."
+        ) from error
+
+
+def check_out(folder: Path) -> None:
+    """Refuse a results folder that cannot be one: a file, or a folder with other things in it."""
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"Expected a folder for the results; {folder} is a file. Choose another --out.")
+    others = [path for path in folder.glob("*") if not path.name.startswith(".tmp-") and path.name != LOCK]
+    if others and not (folder / "run.json").is_file():
         raise RequestError(
             f"Expected an empty folder or this run's own; {folder} holds other files. Choose another --out."
         )
+
+
+def open_folder(folder: Path, key: str) -> None:
+    """Mark a results folder as that of the run with this key.
+
+    Raises
+    ------
+    RequestError
+        Another run's results, or other files, are in it.
+    """
+    check_out(folder)
+    record = read_json(folder / "run.json")
     if record is not None and record["key"] != key:
         raise RequestError(
             f"Expected a new folder or this run's own; {folder} holds a run of other data, settings, weights or "
@@ -129,7 +186,7 @@ def write_unit(
 ) -> None:
     """Write one unit, whole or not at all."""
     with whole_directory(final, scratch=scratch) as folder:
-        found.configurations.to_parquet(folder / "configurations.parquet", index=False)
+        _plain(found.configurations).to_parquet(folder / "configurations.parquet", index=False)
         unit.predictions.to_parquet(folder / "predictions.parquet", index=False)
         unit.metrics.to_parquet(folder / "metrics.parquet", index=False)
         if external is not None:
@@ -139,6 +196,12 @@ def write_unit(
         )
 
 
+def _plain(configurations: pd.DataFrame) -> pd.DataFrame:
+    """Write parameters of several types, such as gamma = ["scale", 0.1], as JSON: Parquet has one a column."""
+    mixed = [c for c in configurations if len(set(configurations[c].dropna().map(type))) > 1]
+    return configurations.assign(**{c: configurations[c].map(json.dumps) for c in mixed})
+
+
 def write_common(
     folder: Path, *, suite: Suite, faces: pd.DataFrame, skipped: pd.DataFrame, extractors: Mapping[str, Any]
 ) -> None:
@@ -146,12 +209,13 @@ def write_common(
     write_bytes(folder / "suite.toml", suite.to_toml().encode())
     write_json(folder / "environment.json", {"platform": platform.platform(), **versions()})
     write_json(folder / "extractors.json", dict(extractors))
+    write_json(folder / "counts.json", count(faces))
     write_bytes(folder / "faces.parquet", faces.to_parquet(index=False))
     write_bytes(folder / "skipped.csv", skipped.to_csv(index=False).encode())
 
 
 def finish(folder: Path) -> None:
-    """Mark a run as finished and drop its scratch."""
+    """Mark a run as finished and remove what killed processes left; call it while the folder is claimed."""
     shutil.rmtree(folder / "scratch", ignore_errors=True)
     for leftover in folder.rglob(".tmp-*"):
         leftover.unlink(missing_ok=True)
@@ -176,6 +240,7 @@ def read_run(folder: Path) -> Run:
         folder,
         suite,
         extractors,
+        read_json(folder / "counts.json"),
         pd.read_parquet(folder / "faces.parquet"),
         pd.read_csv(folder / "skipped.csv"),
         {(e, c): read_unit(unit_folder(folder, e, c)) for e in extractors for c in suite.classifiers},
@@ -197,18 +262,25 @@ def read_unit(folder: Path) -> Unit:
 def purge_results(folder: Path, contents: list[str], path: Path) -> int:
     """Delete every line about clips from a results folder; returns their number.
 
-    Tables and figures, which hold no line about a single clip, stay as they are.
+    The figures in the tables, which say nothing of a single clip, stay as they were measured; pictures that are
+    drawn again are drawn from what is left.
     """
-    deleted = 0
-    for file in sorted(folder.rglob("*.parquet")):
-        table = pd.read_parquet(file)
-        if "content" in table and (keep := ~table["content"].isin(contents)).sum() < len(table):
-            write_bytes(file, table[keep].to_parquet(index=False))
-            deleted += len(table) - int(keep.sum())
-    for file in sorted(folder.rglob("skipped.csv")):
-        table = pd.read_csv(file)
-        keep = table["path"] != str(path)
-        keep &= ~table["reason"].str.contains(str(path), regex=False)
-        write_bytes(file, table[keep].to_csv(index=False).encode())
-        deleted += len(table) - int(keep.sum())
-    return deleted
+    for leftover in folder.rglob(".tmp-*"):
+        leftover.unlink(missing_ok=True)
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    files = [*folder.rglob("*.parquet"), *folder.rglob("skipped.csv")]
+    return sum(_purge_table(file, contents, str(path)) for file in sorted(files))
+
+
+def _purge_table(file: Path, contents: list[str], path: str) -> int:
+    is_csv = file.suffix == ".csv"
+    table = pd.read_csv(file, keep_default_na=False) if is_csv else pd.read_parquet(file)
+    gone = pd.Series(False, index=table.index)
+    if "content" in table:
+        gone |= table["content"].isin(contents)
+    if is_csv:
+        gone |= (table["path"] == path) | table["reason"].str.endswith(f"same bytes as {path}")
+    if gone.any():
+        kept = table[~gone]
+        write_bytes(file, kept.to_csv(index=False).encode() if is_csv else kept.to_parquet(index=False))
+    return int(gone.sum())

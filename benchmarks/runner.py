@@ -7,19 +7,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.data import read_all
+from benchmarks.data import Clips, find_all_faces, identify_clips, read_clips
 from benchmarks.judge import judge
 from benchmarks.machine import Machine, Say
-from benchmarks.results import finish, open_folder, unit_folder, versions, write_common, write_unit
+from benchmarks.results import (
+    check_out,
+    claimed,
+    finish,
+    unit_folder,
+    versions,
+    write_common,
+    write_unit,
+)
 from benchmarks.suite import Suite
 from classify.folds import Fold, fold_numbers, identity_folds
 from classify.models import CLASSIFIERS
 from classify.search import score_with_fold_models, search
+from extract.errors import RequestError
 from extract.extractors import Extractor, features_key, load_extractor, title_of, weights_of
 from extract.faces import faces_key
-from extract.files import digest
-from extract.manifest import Manifest, check_classes
-from extract.pipeline import Features, find_faces, load_features
+from extract.files import digest, write_bytes
+from extract.manifest import Manifest
+from extract.pipeline import Features, load_features
 from extract.weights import WeightSettings
 
 
@@ -51,20 +60,33 @@ def run(
     RequestError
         Anything wrong with the request; where possible before the work starts.
     """
+    if out:
+        check_out(out)
+    # Reading is cheap and its errors come first, but for clips that would have to be generated.
+    clips = read_clips(suite, machine=machine) if suite.data and not suite.data.synthetic else None
+    extractors = _load_extractors(suite, weights, machine=machine)
+    clips = identify_clips(clips or read_clips(suite, machine=machine), suite, machine=machine)
+    key = _key(suite, extractors, clips)
+    folder = out or results / f"{suite.name}-{key[:8]}"
+    with claimed(folder, key):
+        if (folder / "DONE").is_file():
+            machine.say("Finished before: nothing to compute.")
+            write_bytes(folder / "suite.toml", suite.to_toml().encode())  # its title may be new
+        else:
+            _compute(suite, extractors, clips, folder=folder, machine=machine)
+        finish(folder)
+    return folder
+
+
+def _load_extractors(suite: Suite, weights: Path | None, *, machine: Machine) -> list[Extractor]:
     source = WeightSettings(directory=weights, policy=suite.weights, seed=suite.seed)
     extractors = [load_extractor(settings, weights=source) for settings in suite.extractors]
+    names = [extractor.name for extractor in extractors]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RequestError(f"Expected extractors of different names; got {twice[0]} twice. Rename one.")
     _say_weights(extractors, machine.say)
     _build_networks(extractors, faces_key(suite.faces), machine=machine)
-    manifest, external = read_all(suite, machine=machine)
-    key = _key(suite, extractors, [manifest, external])
-    folder = out or results / f"{suite.name}-{key[:8]}"
-    open_folder(folder, key)
-    if (folder / "DONE").is_file():
-        machine.say("Finished before: nothing to compute.")
-        return folder
-    _compute(suite, extractors, manifest, external, folder=folder, machine=machine)
-    finish(folder)
-    return folder
+    return extractors
 
 
 def _build_networks(extractors: Sequence[Extractor], faces: str, *, machine: Machine) -> None:
@@ -75,35 +97,27 @@ def _build_networks(extractors: Sequence[Extractor], faces: str, *, machine: Mac
         extractor.dim  # noqa: B018  (builds the network)
 
 
-def _key(suite: Suite, extractors: Sequence[Extractor], manifests: Sequence[Manifest | None]) -> str:
-    tables = [None if m is None else _table_key(m.clips) for m in manifests]
-    settings = suite.model_dump(mode="json", exclude={"data", "external", "title", "published"})
-    return digest([settings, tables, [[e.name, e.fingerprint] for e in extractors], versions()])
+def _key(suite: Suite, extractors: Sequence[Extractor], clips: Clips) -> str:
+    tables = [None if m is None else _table_key(m) for m in (clips.own, clips.external)]
+    settings = suite.model_dump(mode="json", exclude={"data", "external", "title", "published", "extractors"})
+    features = [features_key(extractor, faces_key(suite.faces)) for extractor in extractors]
+    return digest([settings, tables, features, versions()])
 
 
-def _table_key(clips: pd.DataFrame) -> str:
+def _table_key(manifest: Manifest) -> str:
     """Hash what a clip table says, wherever its files lie: contents and labels, clips by number, not by path."""
+    clips = manifest.clips
     table = clips.drop(columns="path").assign(clip=pd.factorize(clips["clip"])[0])
-    return digest([list(table), table.astype(str).to_numpy().tolist()])
+    skipped = [[Path(line.path).name, line.outcome] for line in manifest.skipped.itertuples()]
+    return digest([list(table), table.astype(str).to_numpy().tolist(), skipped])
 
 
 def _compute(
-    suite: Suite,
-    extractors: Sequence[Extractor],
-    manifest: Manifest,
-    external: Manifest | None,
-    *,
-    folder: Path,
-    machine: Machine,
+    suite: Suite, extractors: Sequence[Extractor], clips: Clips, *, folder: Path, machine: Machine
 ) -> None:
     machine.store.sweep()
-    rows, manifest = find_faces(manifest, suite.faces, store=machine.store, track=machine.track)
-    check_classes(manifest, "the clips with a usable face")
+    rows, others, skipped = find_all_faces(clips, suite, machine=machine)
     folds = identity_folds(rows, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
-    skipped, others = manifest.skipped, None
-    if external:
-        others, external = find_faces(external, suite.faces, store=machine.store, track=machine.track)
-        skipped = pd.concat([skipped, external.skipped], ignore_index=True)
     if len(skipped):
         machine.say(f"{len(skipped)} inputs were left out or used in part; see {folder / 'skipped.csv'}.")
     write_common(

@@ -19,6 +19,7 @@ from extract.extractors import ExtractorSettings, check_extractor
 from extract.faces import FACE_DETECTORS, FaceSettings
 from extract.plugins import is_plugin_file
 
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 NONE = "none"  # TOML has no null; a grid writes max_depth = ["none", 10]
 
 
@@ -65,12 +66,22 @@ class ExternalSettings(_Strict):
     manifest: Path
 
 
+class PublishedThreshold(_Strict):
+    """A line of a paper's threshold table, in percent but for the threshold."""
+
+    threshold: float
+    accuracy: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+
+
 class PublishedSettings(_Strict):
     """Figures from a paper, in percent, shown beside ours: metric -> classifier -> extractor -> figure."""
 
     source: str
     figures: dict[str, dict[str, dict[str, float]]]
-    thresholds: list[dict[str, Any]] = []
+    thresholds: list[PublishedThreshold] = []
 
 
 def _extractor(value: Any) -> Any:
@@ -114,7 +125,7 @@ class Suite(_Strict):
     classifiers: Annotated[dict[str, dict[str, list[Any]]], Field(min_length=1)]
     protocol: str
     folds: Annotated[int, Field(ge=2)] = 5
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     metric: str = "f1"
     thresholds: list[str] = ["f1", "youden", "eer"]
     external: ExternalSettings | None = None
@@ -176,6 +187,11 @@ def check_names(suite: Suite) -> None:
     for classifier, grid in suite.classifiers.items():
         CLASSIFIERS[classifier]
         check_grid(classifier, grid)
+    for metric, figures in suite.published.figures.items() if suite.published else ():
+        if metric not in METRICS:
+            raise unknown("metric", metric, METRICS)
+        for classifier in figures:
+            CLASSIFIERS[classifier]
     for extractor in suite.extractors:
         check_extractor(extractor)
     labels = [extractor.label for extractor in suite.extractors]
@@ -238,9 +254,10 @@ def _write_none(value: Any) -> Any:
 
 def _describe(error: ValidationError, origin: str) -> str:
     """Say in one line what is wrong with a suite first, with the nearest name for an unknown key."""
-    first = error.errors()[0]
+    # A misspelt key is also a missing one: what was written comes first.
+    first = sorted(error.errors(), key=lambda entry: entry["type"] not in UNKNOWN_KEY)[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if first["type"] in UNKNOWN_KEY:
         known = _known_keys(first["loc"][:-1])
         return f"In {origin}: {unknown('key', str(first['loc'][-1]), known)} (at {where})"
     message = first["msg"].removeprefix("Value error, ")

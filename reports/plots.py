@@ -1,5 +1,6 @@
 """Pictures from a finished run; each draws exactly the frame that lies beside it as CSV."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def roc_frame(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``model`` (with its pooled AUC), ``fpr``, ``tpr``, shares from 0 to 1.
+        ``extractor``, ``model`` (as in the legend, with its pooled AUC), ``fpr``, ``tpr``, shares from 0 to 1.
     """
     figures = select(summary(run), data="out-of-fold", level="image", rule=DEFAULT, metric=run.suite.metric)
     parts = []
@@ -34,7 +35,8 @@ def roc_frame(run: Run) -> pd.DataFrame:
         fpr, tpr, _ = roc_curve(scored["label"], scored["score"])
         title = f"{extractor_title(run, str(extractor))}, {CLASSIFIERS[classifier].title}"
         auc = roc_auc_score(scored["label"], scored["score"])
-        parts.append(pd.DataFrame({"model": f"{title}: AUC {auc:.3f}", "fpr": fpr, "tpr": tpr}))
+        model = f"{title}: AUC {auc:.3f}"
+        parts.append(pd.DataFrame({"extractor": extractor, "model": model, "fpr": fpr, "tpr": tpr}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -44,19 +46,26 @@ def threshold_frame(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``threshold``, ``f1``, ``recall``, ``fpr``.
+        ``extractor``, ``weights``, ``classifier``, ``threshold``, ``f1``, ``recall``, ``fpr``.
     """
-    scored = run.units[best_model(run)].predictions
+    extractor, classifier = best_model(run)
+    scored = run.units[(extractor, classifier)].predictions
     cuts = cut_points(scored["label"].to_numpy(), scored["score"].to_numpy())
-    return pd.DataFrame({"threshold": cuts.thresholds, "f1": cuts.f1, "recall": cuts.recall, "fpr": cuts.fpr})
+    model = {
+        "extractor": extractor,
+        "weights": run.extractors[extractor]["weights"],
+        "classifier": classifier,
+    }
+    curves = {"threshold": cuts.thresholds, "f1": cuts.f1, "recall": cuts.recall, "fpr": cuts.fpr}
+    return pd.DataFrame({**model, **curves})
 
 
 def plot_roc(frame: pd.DataFrame) -> Figure:
     """Draw the ROC curves of `roc_frame`."""
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
-    for model, curve in frame.groupby("model", sort=False):
-        axes.plot(curve["fpr"], curve["tpr"], label=str(model), linewidth=1.6)
+    for _, curve in frame.groupby("extractor", sort=False):
+        axes.plot(curve["fpr"], curve["tpr"], label=curve["model"].iloc[0], linewidth=1.6)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--", label="chance")
     axes.set(xlabel="false-positive rate (real called fake)", ylabel="recall (fake called fake)")
     axes.set(
@@ -98,13 +107,11 @@ def plot_thresholds(frame: pd.DataFrame, run: Run) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and SVG, with the same bytes for the same figure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
         for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-            temporary = path.with_name(f".tmp-{path.name}{suffix}")
-            figure.savefig(temporary, format=suffix[1:], dpi=150, metadata=metadata)
-            write_bytes(path.with_suffix(suffix), temporary.read_bytes())
-            temporary.unlink()
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=suffix[1:], dpi=150, metadata=metadata)
+            write_bytes(path.with_suffix(suffix), drawn.getvalue())
 
 
 def _styles(count: int) -> Sequence[str]:

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from benchmarks.judge import DEFAULT
@@ -51,11 +52,11 @@ def show(run: Run, console: Console) -> None:
     for metric in MAIN_METRICS:
         console.print(_grid(run, metric))
     for note in main_table(run).notes:
-        console.print(note, style="dim", highlight=False)
+        console.print(note, style="dim", highlight=False, markup=False)
     extractor, classifier = best_model(run)
     best = f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}"
-    console.print(f"\nBest by {TITLES[run.suite.metric]}: {best}.", highlight=False)
-    console.print(f"Tables, figures and scores: {run.folder}", highlight=False, soft_wrap=True)
+    console.print(f"\nBest by {TITLES[run.suite.metric]}: {best}.", highlight=False, markup=False)
+    console.print(f"Tables, figures and scores: {run.folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _write_tables(run: Run) -> None:
@@ -93,7 +94,8 @@ def _grid(run: Run, metric: str) -> Grid:
     )
     grid.add_column("")
     for extractor, entry in run.extractors.items():
-        grid.add_column(f"{entry['title']}\n{weights_word(run, extractor)}", justify="right")
+        heading = f"{escape(entry['title'])}\n{weights_word(run, extractor)}"
+        grid.add_column(heading, justify="right", overflow="fold")
     best = frame["mean"].groupby("extractor").max()
     for classifier in run.suite.classifiers:
         cells = [_cell(frame.loc[(classifier, e)], best[e]) for e in run.extractors]

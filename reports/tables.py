@@ -9,12 +9,21 @@ import pandas as pd
 
 from benchmarks.judge import DEFAULT
 from benchmarks.results import Run
+from benchmarks.suite import PublishedThreshold
 from classify.metrics import METRICS, mean_and_deviation
 from classify.models import CLASSIFIERS
 
+APART = {
+    "target": "no person shown is on both sides; a face put in may be",
+    "component": "no person, shown or put in, is on both sides",
+}
 MAIN_METRICS = ("auc", "recall")
 THRESHOLD_METRICS = ("accuracy", "precision", "recall", "f1")
 TITLES = {"auc": "AUC", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "precision": "Precision"}
+TEX = str.maketrans(
+    {character: "\\" + character for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$"}
+)
 RULE_TITLES = {DEFAULT: "default", "f1": "max. F1", "youden": "max. Youden's J", "eer": "equal error rate"}
 
 
@@ -148,6 +157,8 @@ def thresholds_table(run: Run) -> Table:
         "Image level, %. Out-of-fold rows: each fold's threshold is chosen on the other folds' scores and applied "
         "to that fold (applied: lowest to highest of the folds); mean ± deviation over folds. "
         "To deploy: chosen on all out-of-fold scores; this one is applied to external data.",
+        f"The model is the best of the main table. {_optimism(run)}",
+        *_unknown(run),
         *_marks(run),
         *([f"Published: {run.suite.published.source}."] if run.suite.published and published else []),
     )
@@ -255,9 +266,10 @@ def _threshold_row(line: "pd.Series[Any]") -> tuple[Cell, ...]:
     return tuple(Cell(text) for text in texts)
 
 
-def _published_row(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
-    figures = (f"{entry[metric]:.2f}" if metric in entry else "" for metric in THRESHOLD_METRICS)
-    return tuple(Cell(text) for text in ("published", "", f"{entry['threshold']:.3f}", "", *figures))
+def _published_row(entry: PublishedThreshold) -> tuple[Cell, ...]:
+    values = (getattr(entry, metric) for metric in THRESHOLD_METRICS)
+    figures = ("" if value is None else f"{value:.2f}" for value in values)
+    return tuple(Cell(text) for text in ("published", "", f"{entry.threshold:.3f}", "", *figures))
 
 
 def _parameters(best: Mapping[str, Any]) -> str:
@@ -265,16 +277,16 @@ def _parameters(best: Mapping[str, Any]) -> str:
 
 
 def _notes(run: Run, *, published: bool) -> tuple[str, ...]:
-    suite, faces = run.suite, run.faces
-    share = float(faces["label"].mean())
-    clips = faces.groupby("clip")["label"].first()
+    suite, counts = run.suite, run.counts
+    share = counts["fake_faces"] / counts["faces"]
     unconverged = _unconverged(run)
     return (
-        f"Mean ± standard deviation over {suite.folds} folds (protocol {suite.protocol}, identities apart); "
-        f"{len(faces):,} faces of {len(clips):,} clips ({int(clips.sum()):,} fake). Recall, F1, accuracy and "
-        "precision at each classifier's default threshold.",
-        f"Parameters were selected by {TITLES[suite.metric]} on the same folds, so these figures lean to the "
-        "optimistic side.",
+        f"Mean ± standard deviation over {suite.folds} folds (protocol {suite.protocol}: "
+        f"{APART[suite.protocol]}); {counts['faces']:,} faces of {counts['clips']:,} clips "
+        f"({counts['fake_clips']:,} fake), identities: {counts['identities']:,}. Recall, F1, accuracy and precision "
+        "at each classifier's default threshold.",
+        *_unknown(run),
+        _optimism(run),
         f"Calling every face fake has recall 100.00, F1 {200 * share / (1 + share):.2f}, accuracy {100 * share:.2f}.",
         *([f"Not converged: {unconverged}."] if unconverged else []),
         *_marks(run),
@@ -284,6 +296,24 @@ def _notes(run: Run, *, published: bool) -> tuple[str, ...]:
             else []
         ),
     )
+
+
+def _optimism(run: Run) -> str:
+    return (
+        f"Parameters were selected by {TITLES[run.suite.metric]} on the same folds, so these figures lean to the "
+        "optimistic side."
+    )
+
+
+def _unknown(run: Run) -> list[str]:
+    """Say how many clips may leak, because nobody said whom they show."""
+    unknown = run.counts["unknown"]
+    if not unknown:
+        return []
+    return [
+        f"{unknown:,} of {run.counts['clips']:,} clips name no identity and count for themselves: people who appear "
+        "twice can be on both sides of a split."
+    ]
 
 
 def _marks(run: Run) -> list[str]:
@@ -306,6 +336,4 @@ def _unconverged(run: Run) -> str:
 
 
 def _tex(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, "\\" + character)
-    return text.replace("±", r"$\pm$")
+    return text.translate(TEX)

@@ -2,11 +2,13 @@
 
 import re
 import shutil
+import subprocess
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from extract.faces import FaceSettings, faces_key
 
@@ -160,7 +162,7 @@ def test_a_folder_of_bad_and_odd_files_is_worked_through(cli, data, tiny_suite, 
     shutil.copy(real[3], data / "real" / "zz again.mp4")
     status, out, err = cli("run", "--suite", small(tiny_suite, tmp_path), "--data", data)
     assert status == 0, err
-    assert "each clip counts as an identity of its own" in out
+    assert "each counts as an identity of its own" in out
     (run,) = (tmp_path / "results").glob("tiny-*")
     skipped = pd.read_csv(run / "skipped.csv")
     reasons = {
@@ -287,12 +289,16 @@ def request_errors(tmp_path, suite, data):
         "unknown suite": (("run", "--suite", "papic2024"), "Did you mean 'papic2025'?"),
         "no weights": (("run", "--suite", "papic2025", "--data", data), "Expected weights for inception_v4"),
         "no weights folder": ((*base, "--data", data, "--weights", tmp_path / "none"), "Check --weights"),
+        "no processes": ((*base, "--data", data, "--jobs", "0"), "--jobs of at least 1"),
+        "a file as cache": ((*base, "--data", data, "--cache", video), "is a file"),
+        "a file as results": ((*base, "--data", data, "--out", video), "is a file"),
+        "a strange folder as results": ((*base, "--data", data, "--out", data), "holds other files"),
         "no results": (("report", tmp_path), "no run.json"),
         "unknown clip": (("purge", tmp_path / "none.mp4"), "exists or was used before"),
     }
 
 
-@pytest.mark.parametrize("case", range(17))
+@pytest.mark.parametrize("case", range(21))
 def test_a_wrong_request_is_one_clear_line_and_status_2(case, cli, data, tiny_suite, tmp_path, monkeypatch):
     monkeypatch.setattr("extract.hub._ask", lambda: False)
     name, (words, expected) = list(request_errors(tmp_path, tiny_suite, data).items())[case]
@@ -307,14 +313,28 @@ def test_an_unknown_option_is_status_2(cli):
     assert cli("run", "--siute", "demo")[0] == 2
 
 
-def test_anything_else_is_status_1(finished, command, tiny_suite, tmp_path):
-    import subprocess
-
-    (tmp_path / "cache").write_text("a file where the cache should be a folder")
-    done = subprocess.run(
-        [*command, "run", "--suite", str(tiny_suite)], cwd=tmp_path, capture_output=True, check=False
-    )
+def test_anything_else_is_status_1(command, data, tiny_suite, tmp_path):
+    (tmp_path / "colours.py").write_text(PLUGIN.replace("/ 255", "* np.nan"))
+    suite = small(tiny_suite, tmp_path, x=('"timm:test_resnet"', '"colours.py"'))
+    words = [*command, "run", "--suite", str(suite), "--data", str(data)]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
+    assert "Expected finite features from colours" in done.stderr
+
+
+def test_a_second_process_is_kept_out_of_a_results_folder(own_copy, cli, tiny_suite):
+    with FileLock(the_run(own_copy) / ".lock"):
+        status, _, err = cli("run", "--suite", tiny_suite)
+    assert status == 2
+    assert "another process" in err
+
+
+def test_a_new_title_shows_without_computing_again(own_copy, cli, tiny_suite, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.runner.load_features", None)
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(tiny_suite.read_text().replace('title = "Tiny"', 'title = "Another title"'))
+    assert cli("run", "--suite", suite)[0] == 0
+    assert "Another title" in (the_run(own_copy) / "tables" / "main.md").read_text()
 
 
 def test_a_plugin_of_twenty_lines_runs(cli, data, tiny_suite, tmp_path):

@@ -21,8 +21,8 @@ def read_folder(root: Path, *, identity: str | None = None, clip: str | None = N
     identity, clip : str, optional
         Regular expressions, searched in each file's path relative to `root` (with forward slashes). The group
         of that name, or the first group, or the whole match is the value; a group named ``source_identity`` in
-        `identity` gives that, too. Without `identity` each clip is an identity of its own; without `clip` each
-        file is a clip of its own.
+        `identity` gives that, too. Without `identity` nobody is known, and each clip counts for itself;
+        without `clip` each file is a clip of its own.
 
     Raises
     ------
@@ -41,8 +41,9 @@ def read_folder(root: Path, *, identity: str | None = None, clip: str | None = N
         f"{_label(name)}/{value}" for name, value in zip(names, _values(names, clip, "clip"), strict=True)
     ]
     table = pd.DataFrame({"path": names, "label": [_label(name) for name in names], "clip": clips})
-    table["identity"] = _values(names, identity, "identity") if identity else clips
-    if identity and "source_identity" in re.compile(identity).groupindex:
+    if identity is not None:
+        table["identity"] = _values(names, identity, "identity")
+    if identity is not None and "source_identity" in re.compile(identity).groupindex:
         table["source_identity"] = _values(names, identity, "source_identity")
     manifest = make_manifest(table, base=root, name=str(root))
     strange = set(files) - set(named)

@@ -124,7 +124,7 @@ def test_two_fresh_runs_leave_the_same_bytes(finished, write_suite, elsewhere, t
 
 def test_a_finished_run_computes_nothing(tiny, machine, said, forbid, done):
     before = bytes_of(done)
-    for name in ("find_faces", "load_features", "search", "score_with_fold_models", "write_unit"):
+    for name in ("find_all_faces", "load_features", "search", "score_with_fold_models", "write_unit"):
         forbid(runner, name)
     assert run(tiny(), machine=machine, out=done) == done
     assert said[-1] == "Finished before: nothing to compute."
@@ -264,10 +264,6 @@ def test_a_leftover_of_a_killed_run_is_no_foreign_file(tiny, machine, tmp_path):
     assert not (tmp_path / "out" / ".tmp-0123").exists()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="title and published figures are no part of the key, yet a finished run keeps the old ones",
-)
 def test_a_new_title_shows_without_computing_again(tiny, machine, done):
     run(tiny(top='title = "New"'), machine=machine, out=done)
     assert read_run(done).suite.title == "New"
@@ -303,28 +299,28 @@ def test_random_weights_are_recorded_and_said(tiny, machine, said, tmp_path):
         assert any(line.startswith(name) and "RANDOM WEIGHTS (random, seed 0)" in line for line in said)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the title is the network's alone: two taps stand under one heading in every table"
-)
 def test_two_taps_of_one_network_have_titles_of_their_own():
     weights = WeightSettings(policy="auto")
     titles = {title_of(load_extractor(ExtractorSettings(**each), weights=weights)) for each in RESNET}
     assert len(titles) == 2
 
 
-def test_required_weights_that_are_missing_are_refused_before_data_is_read(tiny, machine, tmp_path):
-    suite = tiny(extractors=as_toml(RESNET), weights="required", data=tmp_path / "none.csv")
+def test_required_weights_that_are_missing_are_refused_before_a_file_is_hashed(tiny, machine, tmp_path):
+    suite = tiny(extractors=as_toml(RESNET), weights="required")
     with pytest.raises(RequestError, match="Expected weights for timm:test_resnet; found none"):
+        run(suite, machine=machine, out=tmp_path / "out")
+    assert not (machine.store.root / "hashes").exists()
+
+
+def test_a_manifest_that_is_missing_is_refused_before_weights_are_looked_for(tiny, machine, tmp_path):
+    suite = tiny(extractors=as_toml(RESNET), weights="required", data=tmp_path / "none.csv")
+    with pytest.raises(RequestError, match=r"none\.csv, which does not exist"):
         run(suite, machine=machine, out=tmp_path / "out")
 
 
 # -- requests that end badly ---------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="units are kept under the plugin's own name: of two plugins with one name only the first is run",
-)
 def test_two_plugins_of_one_name_are_refused(tiny, machine, plugin, tmp_path):
     suite = tiny(extractors=[plugin("one.py", "same"), plugin("two.py", "same")])
     with pytest.raises(RequestError, match="same"):
@@ -344,23 +340,12 @@ def with_column(training, column, tmp_path):
     return folder / "clips.csv"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a manifest's column named like one of the faces' makes the merge rename both: the run ends with "
-    "an exception (face), or faces.parquet lacks the documented column (frame, x1, ...)",
-)
 @pytest.mark.parametrize("column", ["face", "frame", "confidence"])
-def test_a_manifest_may_have_columns_named_like_those_of_faces(column, tiny, machine, training, tmp_path):
-    folder = run(tiny(data=with_column(training, column, tmp_path)), machine=machine, out=tmp_path / "out")
-    assert column in pd.read_parquet(folder / "faces.parquet")
+def test_a_manifest_with_a_column_that_results_use_is_refused(column, tiny, machine, training, tmp_path):
+    with pytest.raises(RequestError, match=f"got '{column}'"):
+        run(tiny(data=with_column(training, column, tmp_path)), machine=machine, out=tmp_path / "out")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="external clips are not checked for classes after faces were searched: ValueError in the first unit, "
-    "when everything expensive is done",
-)
 def test_external_data_without_a_face_of_one_class_is_refused(tiny, machine, elsewhere, searched, tmp_path):
     folder = shutil.copytree(elsewhere.parent, tmp_path / "data")
     for path in (folder / "real").iterdir():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.results import Run, Unit, finish, open_folder, unit_folder, write_common, write_unit
+from benchmarks.results import Run, Unit, count, finish, open_folder, unit_folder, write_common, write_unit
 from benchmarks.suite import Suite
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
@@ -98,7 +98,8 @@ def make_run():
                     BEST.get(classifier, {}), (i, j) != (0, 0), deploy, metrics, FACES.assign(score=scores)
                 )
         skipped = skip_table({"/data/broken.png": "not an image"})
-        return Run(folder, suite, described, FACES.assign(identity="p0"), skipped, units)
+        faces = FACES.assign(identity="p0")
+        return Run(folder, suite, described, count(faces), faces, skipped, units)
 
     return make
 

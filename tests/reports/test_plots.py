@@ -20,7 +20,7 @@ def legend_of(figure):
 
 def test_there_is_one_curve_an_extractor_with_its_best_classifier(make_run):
     frame = roc_frame(make_run())
-    assert list(frame) == ["model", "fpr", "tpr"]
+    assert list(frame) == ["extractor", "model", "fpr", "tpr"]
     titles = [model.rpartition(":")[0] for model in frame["model"].unique()]
     assert titles == ["MobileNetV2, Random forest", "ReActNet-A (random), Random forest"]
 
@@ -58,7 +58,8 @@ def test_the_threshold_frame_has_every_cut_of_the_best_model(make_run):
     run = make_run()
     scored = run.units[("reactnet_a", "random_forest")].predictions
     frame = threshold_frame(run)
-    assert list(frame) == ["threshold", "f1", "recall", "fpr"]
+    assert list(frame) == ["extractor", "weights", "classifier", "threshold", "f1", "recall", "fpr"]
+    assert set(frame["weights"]) == {"random"}
     assert len(frame) == len(set(scored["score"])) + 1
     for cut in frame.itertuples():
         called = scored["score"] >= cut.threshold
@@ -80,7 +81,7 @@ def test_default_and_deployed_thresholds_are_marked(make_run):
     run = make_run()
     lines = lines_of(plot_thresholds(threshold_frame(run), run))
     marks = {label: line.get_xdata()[0] for label, line in lines.items() if ":" in label}
-    assert marks == {"default: 0.500": 0.5, "max. F1: 0.375": 0.375}
+    assert marks == {"default: 0.500": np.nextafter(0.5, 1), "max. F1: 0.375": 0.375}
 
 
 def test_the_threshold_pictures_title_marks_random_weights(make_run):

@@ -21,6 +21,8 @@ DEMO = {
 FOUR = ("logistic_regression", "svc", "random_forest", "xgboost")
 CELL = re.compile(r"\d+\.\d ± \d+\.\d")
 
+FIGURES = {"auc": {"random_forest": {"mobilenetv2": 91.5}}}
+
 
 def shown(run, *, width=120, styles=False):
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
@@ -127,9 +129,6 @@ def test_no_cell_is_lost_with_five_extractors(width, make_run):
     [
         pytest.param(
             80,
-            marks=pytest.mark.xfail(
-                strict=True, reason="a title that finds no room is cut: Inception-… (overflow is not folded)"
-            ),
         ),
         120,
     ],
@@ -178,15 +177,12 @@ def test_the_best_of_each_column_is_bold_including_ties(make_run):
     assert bold == [*auc, "72.5 ± 1.5", "75.6 ± 1.5"]  # recall: logistic regression on both
 
 
-@pytest.mark.xfail(
-    strict=True, reason="texts are printed as rich markup: what stands in square brackets disappears"
-)
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
         ({"folder": "results/[old]/mine"}, "results/[old]/mine"),
         ({"extractors": {"net": ("Net [tiny]", "plugin")}}, "Net [tiny]"),
-        ({"published": {"source": "Somebody [preprint]", "figures": {}, "thresholds": []}}, "[preprint]"),
+        ({"published": {"source": "Somebody [preprint]", "figures": FIGURES}}, "[preprint]"),
     ],
     ids=["folder", "title", "source"],
 )

@@ -267,6 +267,9 @@ def request_errors(tmp_path, suite, data):
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(small(suite, tmp_path).read_text() + "\n[facess]\nframes = 1\n")
     shutil.copy(video, tmp_path / "copy.mp4")
+    reals = sorted((data / "real").iterdir())
+    every = ["copy.mp4", *map(str, reals), *map(str, fakes)]
+    labels = [1] + [0] * len(reals) + [1] * len(fakes)
     return {
         "missing column": ((*base, *manifest("a.csv", path=pair)), "Add label"),
         "unknown label": ((*base, *manifest("b.csv", path=pair, label=["real", "faek"])), "'faek' in row 2"),
@@ -276,10 +279,7 @@ def request_errors(tmp_path, suite, data):
             "at least 3 groups",
         ),
         "no such path": ((*base, *manifest("e.csv", path=["x.mp4", pair[1]], label=[0, 1])), "x.mp4"),
-        "two labels": (
-            (*base, *manifest("f.csv", path=[pair[0], "copy.mp4", pair[1]], label=[0, 1, 1])),
-            "one label for the same bytes",
-        ),
+        "two labels": ((*base, *manifest("f.csv", path=every, label=labels)), "one label for the same bytes"),
         "no such manifest": ((*base, "--manifest", tmp_path / "none.csv"), "does not exist"),
         "no such folder": ((*base, "--data", tmp_path / "none"), "does not exist"),
         "no data": (base, "--data DIR or --manifest FILE"),

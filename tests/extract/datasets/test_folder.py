@@ -1,5 +1,6 @@
 import pytest
 
+from classify.folds import groups_of
 from extract.datasets.folder import read_folder
 from extract.errors import RequestError
 
@@ -29,12 +30,11 @@ def test_labels_come_from_the_folders(make):
     }
 
 
-def test_without_an_expression_each_file_is_an_identity_and_a_clip_of_its_own(make):
+def test_without_an_expression_each_file_is_a_clip_of_nobody_known(make):
     root = make("real/a.mp4", "real/p/a.mp4", "real/q/a.mp4", "fake/a.mp4")
     clips = read_folder(root).clips
-    assert clips["identity"].nunique() == 4
+    assert set(clips["identity"]) == {""}
     assert clips["clip"].nunique() == 4
-    assert "" not in clips["identity"].tolist()
     assert (clips["source_identity"] == "").all()
 
 
@@ -80,10 +80,12 @@ def test_frames_of_one_clip_from_an_expression(make):
     assert len(set(clips.values())) == 3, "real/s1 and fake/s1 are two clips that share a folder name"
 
 
-def test_without_an_identity_the_frames_of_a_clip_share_one(make):
+def test_without_an_identity_the_frames_of_a_clip_share_a_group(make):
     root = make("real/s1/0.png", "real/s1/1.png", "fake/s1/0.png")
-    identities = column(read_folder(root, clip=r"/([^/]+)/"), "identity", root)
-    assert identities["real/s1/0.png"] == identities["real/s1/1.png"] != identities["fake/s1/0.png"]
+    clips = read_folder(root, clip=r"/([^/]+)/").clips
+    paths = clips["path"].str.removeprefix(f"{root}/")
+    groups = dict(zip(paths, groups_of(clips, protocol="component"), strict=True))
+    assert groups["real/s1/0.png"] == groups["real/s1/1.png"] != groups["fake/s1/0.png"]
 
 
 def test_a_clip_with_two_identities_is_refused(make):

@@ -15,16 +15,14 @@ from benchmarks.results import Run, read_run
 from classify.models import CLASSIFIERS
 from extract.files import write_bytes
 from extract.progress import Track, no_progress
+from reports.formats import Table, latex, markdown
 from reports.plots import plot_roc, plot_thresholds, roc_frame, save, threshold_frame
 from reports.tables import (
     MAIN_METRICS,
     TITLES,
-    Table,
     best_model,
     extractor_title,
-    latex,
     main_table,
-    markdown,
     models_table,
     select,
     summary,

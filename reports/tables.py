@@ -1,7 +1,6 @@
 """Tables from a finished run: built once as tidy frames, shown as Markdown, CSV, LaTeX and in the terminal."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from benchmarks.results import Run
 from benchmarks.suite import PublishedThreshold
 from classify.metrics import METRICS, mean_and_deviation
 from classify.models import CLASSIFIERS
+from reports.formats import Cell, Table
 
 APART = {
     "target": "no person shown is on both sides; a face put in may be",
@@ -20,43 +20,7 @@ APART = {
 MAIN_METRICS = ("auc", "recall")
 THRESHOLD_METRICS = ("accuracy", "precision", "recall", "f1")
 TITLES = {"auc": "AUC", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "precision": "Precision"}
-TEX = str.maketrans(
-    {character: "\\" + character for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$"}
-)
 RULE_TITLES = {DEFAULT: "default", "f1": "max. F1", "youden": "max. Youden's J", "eer": "equal error rate"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table cell; `best` cells are shown in bold."""
-
-    text: str
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table ready to be shown.
-
-    Attributes
-    ----------
-    name, title : str
-        Of the files, and above the table.
-    header : tuple of str
-    rows : tuple of tuples of Cell
-    notes : tuple of str
-        What a reader must know, below the table.
-    frame : DataFrame
-        The numbers behind it, tidy; shares from 0 to 1. This is the CSV.
-    """
-
-    name: str
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...]
-    frame: pd.DataFrame
 
 
 def summary(run: Run) -> pd.DataFrame:
@@ -163,36 +127,6 @@ def thresholds_table(run: Run) -> Table:
         *([f"Published: {run.suite.published.source}."] if run.suite.published and published else []),
     )
     return Table("thresholds", f"Thresholds for {name}", header, rows, notes, frame)
-
-
-def markdown(table: Table) -> str:
-    """Write a table as GitHub Markdown, best cells in bold."""
-    cells = [[f"**{c.text}**" if c.best else c.text for c in row] for row in table.rows]
-    lines = [table.header, ["---"] * len(table.header), *cells]
-    body = "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
-    return "\n\n".join([f"### {table.title}", body, *table.notes]) + "\n"
-
-
-def latex(table: Table) -> str:
-    """Write a table as LaTeX (package booktabs), best cells in bold."""
-    lines = [" & ".join(_tex(text) for text in table.header) + r" \\", r"\midrule"]
-    for row in table.rows:
-        lines.append(
-            " & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text) for c in row) + r" \\"
-        )
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{_tex(table.title)}. {_tex(' '.join(table.notes))}}}",
-            rf"\begin{{tabular}}{{{'l' * len(table.header)}}}",
-            r"\toprule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
 
 
 def weights_word(run: Run, extractor: str) -> str:
@@ -333,7 +267,3 @@ def _unconverged(run: Run) -> str:
         if not unit.converged:
             titles.append(f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}")
     return ", ".join(titles)
-
-
-def _tex(text: str) -> str:
-    return text.translate(TEX)

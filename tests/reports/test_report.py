@@ -7,9 +7,10 @@ from rich.console import Console
 
 from benchmarks.results import purge_results, read_run
 from extract.errors import RequestError
+from reports.formats import latex, markdown
 from reports.plots import roc_frame, threshold_frame
 from reports.report import show, write_report
-from reports.tables import latex, main_table, markdown, models_table, summary, thresholds_table
+from reports.tables import main_table, models_table, summary, thresholds_table
 
 DEMO = {
     "inception_v4": ("Inception-v4", "random"),

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from reports.formats import Cell, Table, latex, markdown
 from reports.tables import (
-    Cell,
-    Table,
     best_model,
     extractor_title,
-    latex,
     main_table,
-    markdown,
     models_table,
     summary,
     thresholds_table,

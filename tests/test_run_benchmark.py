@@ -1,5 +1,6 @@
 """The command line as its users meet it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -367,3 +368,12 @@ def extractor():
 def test_face_settings_name_the_folder_of_the_crops(finished):
     (folder,) = (finished / "cache" / "faces").iterdir()
     assert folder.name == faces_key(FaceSettings(frames=2))
+
+
+def test_a_missing_system_library_is_said_in_one_line(command, tmp_path):
+    (tmp_path / "cv2.py").write_text('raise ImportError("libGL.so.1: cannot open shared object file")')
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*command, "list"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "apt-get install libgl1 libglib2.0-0" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

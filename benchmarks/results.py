@@ -1,6 +1,7 @@
 """What a run leaves behind: plain files in one folder, whole or absent, from which everything is rebuilt.
 
 run.json                      the key of the run: a folder is continued by the same request only
+counts.json                   faces, clips, fakes, and clips whose person is not known
 suite.toml                    the resolved suite, which runs again
 environment.json              Python, platform, package versions
 extractors.json               per extractor: title, fingerprint, where its weights came from
@@ -13,6 +14,7 @@ units/<extractor>/<classifier>/
     external.parquet          scores on the external manifest, where there is one
     metrics.parquet           every figure of the tables, tidy
 DONE                          the last thing written
+.lock                         held by the process that writes the folder
 """
 
 import contextlib

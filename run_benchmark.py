@@ -118,7 +118,7 @@ def faces(
     clip: ClipOption = None,
     cache: CacheOption = CACHE,
 ) -> None:
-    """Crop faces as a suite says and export them as [split/]real|fake/<clip>_<frame>.png."""
+    """Crop faces as a suite says and export them as real|fake/<clip>_<frame>.png, below the split if any."""
     chosen = _with_data(read_suite(suite), data=data, manifest=manifest, identity=identity, clip=clip)
     assert chosen.data is not None  # _with_data
     machine = _machine(cache, 1)

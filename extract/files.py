@@ -24,6 +24,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def hash_file(path: Path) -> str:
+    """Hash a file's bytes: SHA-256, 64 hexadecimal digits; reads it in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_bytes(path: Path, data: bytes, *, scratch: Path | None = None) -> None:
     """Write a file under a temporary name, beside it or in `scratch`, and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)

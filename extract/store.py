@@ -8,7 +8,6 @@
 The key of everything is the clip's bytes; labels and identities are in the manifest alone.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from extract.faces import Faces
 from extract.files import (
     digest,
     discard,
+    hash_file,
     read_json,
     remove,
     sweep,
@@ -56,7 +56,7 @@ class Store:
         record = read_json(self._hash_file(path))
         if record is not None and {key: record.get(key) for key in seen} == seen:
             return str(record["content"])
-        content = _sha256(path)
+        content = hash_file(path)
         write_json(self._hash_file(path), {**seen, "content": content}, scratch=self.scratch)
         return content
 
@@ -146,7 +146,7 @@ class Store:
         """Return the content hashes that a file has now and had when it was last seen."""
         record = read_json(self._hash_file(path))
         seen = [record["content"]] if record else []
-        return sorted({*seen, *([_sha256(path)] if path.is_file() else [])})
+        return sorted({*seen, *([hash_file(path)] if path.is_file() else [])})
 
     def purge(self, contents: Sequence[str], *, path: Path | None = None) -> int:
         """Delete every trace of clips, and of one path, from the caches; returns the number of things deleted."""
@@ -173,11 +173,6 @@ class Store:
             self.write_features(key, rows[keep].reset_index(drop=True), X=np.load(part / "X.npy")[keep])
         discard(part, scratch=self.scratch)
         return int((~keep).sum())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_png(path: Path, image: Image) -> None:

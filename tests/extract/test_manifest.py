@@ -1,8 +1,18 @@
+import dataclasses
+
 import pandas as pd
 import pytest
 
 from extract.errors import RequestError
-from extract.manifest import OPTIONAL, Manifest, check_classes, make_manifest, read_manifest, write_manifest
+from extract.manifest import (
+    OPTIONAL,
+    Manifest,
+    check_classes,
+    make_manifest,
+    read_manifest,
+    skip_table,
+    write_manifest,
+)
 
 
 @pytest.fixture
@@ -222,3 +232,21 @@ def test_remarks_keep_the_clip(folder):
     assert remarked.skipped.to_dict("records") == [
         {"path": path, "outcome": "partial", "reason": "cut short"}
     ]
+
+
+def test_notes_stay_with_a_manifest(folder):
+    manifest = dataclasses.replace(make_manifest(TWO_CLIPS, base=folder), notes=("Nobody is known.",))
+    path = manifest.clips["path"][0]
+    assert manifest.leave_out({path: "too dark"}).notes == ("Nobody is known.",)
+    assert manifest.remark({path: "cut short"}).notes == ("Nobody is known.",)
+
+
+def test_files_that_should_be_there_are_an_outcome_of_their_own():
+    assert skip_table({"a.mp4": "in the list"}, "missing").to_dict("records") == [
+        {"path": "a.mp4", "outcome": "missing", "reason": "in the list"}
+    ]
+
+
+def test_a_folder_is_no_manifest(tmp_path):
+    with pytest.raises(RequestError, match="which is a folder"):
+        read_manifest(tmp_path)

@@ -1,29 +1,13 @@
 import pytest
 
-from classify.folds import groups_of
+from classify.groups import groups_of
 from extract.datasets.folder import read_folder
 from extract.errors import RequestError
 
 
-@pytest.fixture
-def make(tmp_path):
-    def make(*names):
-        for name in names:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_bytes(name.encode())
-        return tmp_path
-
-    return make
-
-
-def column(manifest, name, root):
-    paths = manifest.clips["path"].str.removeprefix(f"{root}/")
-    return dict(zip(paths, manifest.clips[name], strict=True))
-
-
-def test_labels_come_from_the_folders(make):
+def test_labels_come_from_the_folders(make, column):
     root = make("real/a.mp4", "real/deep/down/b.png", "fake/c.jpg")
-    assert column(read_folder(root), "label", root) == {
+    assert column(read_folder(root), "label") == {
         "real/a.mp4": 0,
         "real/deep/down/b.png": 0,
         "fake/c.jpg": 1,
@@ -46,18 +30,18 @@ def test_without_an_expression_each_file_is_a_clip_of_nobody_known(make):
         pytest.param(r"id\d+", id="whole match"),
     ],
 )
-def test_identity_from_an_expression(make, expression):
+def test_identity_from_an_expression(make, column, expression):
     root = make("real/id1_clip1.mp4", "real/id1_clip2.mp4", "fake/id2_clip1.mp4")
-    assert column(read_folder(root, identity=expression), "identity", root) == {
+    assert column(read_folder(root, identity=expression), "identity") == {
         "real/id1_clip1.mp4": "id1",
         "real/id1_clip2.mp4": "id1",
         "fake/id2_clip1.mp4": "id2",
     }
 
 
-def test_the_expression_sees_the_folders_below_the_root_and_not_the_root(make):
+def test_the_expression_sees_the_folders_below_the_root_and_not_the_root(make, column):
     root = make("real/anna/1.png", "fake/bert/1.png")
-    identities = column(read_folder(root, identity=r"^[^/]+/([^/]+)/"), "identity", root)
+    identities = column(read_folder(root, identity=r"^[^/]+/([^/]+)/"), "identity")
     assert identities == {"real/anna/1.png": "anna", "fake/bert/1.png": "bert"}
 
 
@@ -66,16 +50,16 @@ def test_an_identity_may_show_up_under_both_labels(make):
     assert set(read_folder(root, identity=r"id\d+").clips["identity"]) == {"id1"}
 
 
-def test_source_identity_from_a_named_group(make):
+def test_source_identity_from_a_named_group(make, column):
     root = make("real/id1.mp4", "fake/id1_id9.mp4")
     manifest = read_folder(root, identity=r"(?P<identity>id\d+)(_(?P<source_identity>id\d+))?")
-    assert column(manifest, "identity", root) == {"real/id1.mp4": "id1", "fake/id1_id9.mp4": "id1"}
-    assert column(manifest, "source_identity", root) == {"real/id1.mp4": "", "fake/id1_id9.mp4": "id9"}
+    assert column(manifest, "identity") == {"real/id1.mp4": "id1", "fake/id1_id9.mp4": "id1"}
+    assert column(manifest, "source_identity") == {"real/id1.mp4": "", "fake/id1_id9.mp4": "id9"}
 
 
-def test_frames_of_one_clip_from_an_expression(make):
+def test_frames_of_one_clip_from_an_expression(make, column):
     root = make("real/s1/0.png", "real/s1/1.png", "real/s2/0.png", "fake/s1/0.png")
-    clips = column(read_folder(root, clip=r"/([^/]+)/"), "clip", root)
+    clips = column(read_folder(root, clip=r"/([^/]+)/"), "clip")
     assert clips["real/s1/0.png"] == clips["real/s1/1.png"]
     assert len(set(clips.values())) == 3, "real/s1 and fake/s1 are two clips that share a folder name"
 
@@ -84,7 +68,7 @@ def test_without_an_identity_the_frames_of_a_clip_share_a_group(make):
     root = make("real/s1/0.png", "real/s1/1.png", "fake/s1/0.png")
     clips = read_folder(root, clip=r"/([^/]+)/").clips
     paths = clips["path"].str.removeprefix(f"{root}/")
-    groups = dict(zip(paths, groups_of(clips, protocol="component"), strict=True))
+    groups = dict(zip(paths, groups_of(clips, ["identity", "source_identity"]), strict=True))
     assert groups["real/s1/0.png"] == groups["real/s1/1.png"] != groups["fake/s1/0.png"]
 
 
@@ -108,9 +92,9 @@ def test_an_invalid_expression_is_refused(make, option):
         read_folder(root, **{option: "(id"})
 
 
-def test_names_with_spaces_and_umlauts(make):
+def test_names_with_spaces_and_umlauts(make, column):
     root = make("real/Jörg Müller (1).mp4", "fake/日本 ß.PNG")
-    assert set(column(read_folder(root, identity=r"/([^/(.]+\w)"), "identity", root).values()) == {
+    assert set(column(read_folder(root, identity=r"/([^/(.]+\w)"), "identity").values()) == {
         "Jörg Müller",
         "日本 ß",
     }
@@ -166,7 +150,7 @@ def test_a_root_that_does_not_exist_is_refused(tmp_path):
 
 
 def test_folders_without_media_are_refused(make):
-    with pytest.raises(RequestError, match=r"Expected images or videos below .*got none"):
+    with pytest.raises(RequestError, match=r"Expected images or videos in real/ and fake/ below .*got none"):
         read_folder(make("real/a.txt", "fake/b.txt"))
 
 
@@ -174,3 +158,27 @@ def test_the_order_does_not_depend_on_the_file_system(make):
     root = make("real/b.mp4", "real/a.mp4", "fake/d.mp4", "fake/c.mp4")
     paths = read_folder(root).clips["path"].tolist()
     assert paths == [f"{root}/{name}" for name in ("real/a.mp4", "real/b.mp4", "fake/c.mp4", "fake/d.mp4")]
+
+
+def test_a_link_that_leads_nowhere_is_left_out(make, left):
+    root = make("real/a.mp4", "fake/b.mp4")
+    (root / "real" / "gone.mp4").symlink_to(root / "nowhere.mp4")
+    manifest = read_folder(root)
+    assert len(manifest.clips) == 2
+    assert left(manifest) == {"real/gone.mp4": "a link to a file that does not exist"}
+
+
+@pytest.mark.parametrize("target", [".", "real", "real/p"])
+def test_a_link_to_a_folder_above_is_not_followed(make, left, target):
+    root = make("real/p/a.mp4", "fake/b.mp4")
+    (root / "real" / "p" / "again").symlink_to(root / target)
+    manifest = read_folder(root)
+    assert len(manifest.clips) == 2
+    assert left(manifest) == {"real/p/again": "a link back to a folder that it lies in"}
+
+
+def test_other_links_to_folders_are_followed(make, column, tmp_path_factory):
+    root, elsewhere = make("real/a.mp4", "fake/b.mp4"), tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "c.mp4").write_bytes(b"c")
+    (root / "fake" / "more").symlink_to(elsewhere)
+    assert column(read_folder(root), "label") == {"real/a.mp4": 0, "fake/b.mp4": 1, "fake/more/c.mp4": 1}

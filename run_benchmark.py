@@ -1,36 +1,43 @@
 """The command line: parse, call, print."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 try:
-    import cv2  # noqa: F401  (checked first: its wheel needs libraries from the system)
+    import extract.video  # noqa: F401  (first: OpenCV's wheel needs libraries from the system, and to be told to be quiet)
 except ImportError as error:
     sys.exit(
         f"OpenCV cannot be loaded ({error}). It needs libGL and glib from the system; "
         "on Debian or Ubuntu: sudo apt-get install libgl1 libglib2.0-0"
     )
 
-from benchmarks.data import read_data
+from benchmarks.compare import COMPARISONS
+from benchmarks.compare import compare as compare_training
+from benchmarks.export import describe_export, export_faces
 from benchmarks.machine import Machine
 from benchmarks.results import purge_results
 from benchmarks.runner import run as run_suite
-from benchmarks.suite import DataSettings, Suite, builtin_suites, read_suite
+from benchmarks.suite import DataSettings, Suite, builtin_suites, check_names, read_suite
 from classify.models import CLASSIFIERS
+from classify.protocols import PROTOCOLS
+from extract.datasets.findings import findings
+from extract.datasets.registry import DATASETS, read_dataset
 from extract.datasets.synthetic import SyntheticSettings, generate
-from extract.errors import RequestError
+from extract.errors import RequestError, unknown
 from extract.extractors import list_extractors
-from extract.faces import faces_key
-from extract.pipeline import export_image_folder, find_faces, identify
+from extract.files import write_bytes
+from extract.manifest import write_manifest
 from extract.progress import terminal_progress
 from extract.store import Store
 from reports.report import show, write_report
 
+T = TypeVar("T")
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,9 +47,12 @@ app = typer.Typer(
 
 SuiteOption = Annotated[str, typer.Option(help="Name of a built-in suite (see list), or a TOML file.")]
 DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", help="Folder with real/ and fake/ below it: images or videos, any depth."),
+    list[Path] | None,
+    typer.Option(
+        "--data", help="Folder of a data set (see list); its layout is recognised. Several: combined."
+    ),
 ]
+DatasetOption = Annotated[str | None, typer.Option(help="Data set that --data is, where it is not clear.")]
 ManifestOption = Annotated[
     Path | None, typer.Option(help="CSV or Parquet with path,label and, where known, more.")
 ]
@@ -53,6 +63,26 @@ ClipOption = Annotated[
     str | None,
     typer.Option(help="Regular expression that takes the clip from a path, for folders of frames."),
 ]
+CompressionOption = Annotated[
+    str | None, typer.Option(help="Of FaceForensics++: raw, c23 or c40, where there are several.")
+]
+ManipulationOption = Annotated[
+    list[str] | None, typer.Option("--manipulation", help="Of FaceForensics++; repeat it for several.")
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(help="Of DFDC: family (clips of one original) or part (a whole part) is a person."),
+]
+ProtocolOption = Annotated[str | None, typer.Option(help=f"In place of the suite's: {', '.join(PROTOCOLS)}.")]
+ExtractorOption = Annotated[
+    list[str] | None, typer.Option("--extractor", help="Only this one of the suite's; repeat it for several.")
+]
+ClassifierOption = Annotated[
+    list[str] | None,
+    typer.Option("--classifier", help="Only this one of the suite's; repeat it for several."),
+]
+WeightsOption = Annotated[Path | None, typer.Option(help="Directory of weights, named after the extractors.")]
+OutOption = Annotated[Path | None, typer.Option(help="Results folder; by default results/<suite>-<key>.")]
 CacheOption = Annotated[Path, typer.Option(help="Where faces and features are kept, shared by all runs.")]
 JobsOption = Annotated[int, typer.Option(min=-1, help="Processes of the grid search; -1: one a core.")]
 CACHE = Path("cache")
@@ -68,22 +98,97 @@ def default(context: typer.Context) -> None:
 def run(
     suite: SuiteOption = "demo",
     data: DataOption = None,
+    dataset: DatasetOption = None,
     manifest: ManifestOption = None,
     identity: IdentityOption = None,
     clip: ClipOption = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Directory of weights, named after the extractors.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Results folder; by default results/<suite>-<key>.")
-    ] = None,
+    compression: CompressionOption = None,
+    manipulation: ManipulationOption = None,
+    group: GroupOption = None,
+    protocol: ProtocolOption = None,
+    extractor: ExtractorOption = None,
+    classifier: ClassifierOption = None,
+    weights: WeightsOption = None,
+    out: OutOption = None,
     cache: CacheOption = CACHE,
     jobs: JobsOption = -1,
 ) -> None:
     """Run a suite and show its tables; the same command again reuses everything."""
-    chosen = _with_data(read_suite(suite), data=data, manifest=manifest, identity=identity, clip=clip)
+    options = _options(identity, clip, compression, manipulation, group)
+    chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
+    chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
     folder = run_suite(chosen, machine=_machine(cache, jobs), out=out, weights=weights)
     show(write_report(folder, track=terminal_progress), _console())
+
+
+@app.command()
+def compare(
+    comparison: Annotated[str, typer.Argument(help=f"One of: {', '.join(COMPARISONS)}.", show_default=False)],
+    suite: SuiteOption = "demo",
+    data: DataOption = None,
+    dataset: DatasetOption = None,
+    manifest: ManifestOption = None,
+    identity: IdentityOption = None,
+    clip: ClipOption = None,
+    compression: CompressionOption = None,
+    manipulation: ManipulationOption = None,
+    group: GroupOption = None,
+    protocol: ProtocolOption = None,
+    extractor: ExtractorOption = None,
+    classifier: ClassifierOption = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option("--attack", help="For new-attack: only this one; repeat it for several."),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=1, help="Repeats with other folds, or for new-attack draws in each fold."),
+    ] = None,
+    weights: WeightsOption = None,
+    out: OutOption = None,
+    cache: CacheOption = CACHE,
+    jobs: JobsOption = -1,
+) -> None:
+    """Compare training sets on the same cached features: leakage, other attacks or data sets, a new attack."""
+    options = _options(identity, clip, compression, manipulation, group)
+    chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
+    chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
+    folder = compare_training(
+        comparison,
+        chosen,
+        machine=_machine(cache, jobs),
+        out=out,
+        weights=weights,
+        repeats=repeats,
+        attacks=attack or [],
+    )
+    show(write_report(folder, track=terminal_progress), _console())
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Its folder; several for combined.")],
+    out: Annotated[Path, typer.Option(help="The manifest to write: .parquet or .csv.")],
+    identity: IdentityOption = None,
+    clip: ClipOption = None,
+    compression: CompressionOption = None,
+    manipulation: ManipulationOption = None,
+    group: GroupOption = None,
+) -> None:
+    """Read a data set's folder, say what is there and what is missing, and write its manifest."""
+    if out.suffix not in (".parquet", ".csv"):
+        raise RequestError(f"Expected --out to end in .parquet or .csv; got {out}. Rename it.")
+    options = _options(identity, clip, compression, manipulation, group)
+    name, manifest = read_dataset([path.resolve() for path in data], name=dataset, options=options)
+    for line in findings(name, manifest):
+        _say(line)
+    write_manifest(manifest, out)
+    _say(f"Manifest: {out}")
+    if len(manifest.skipped):
+        rest = out.with_name(f"{out.stem}-left-out.csv")
+        write_bytes(rest, manifest.skipped.to_csv(index=False).encode())
+        _say(f"Files left out or missing, each with the reason: {rest}")
 
 
 @app.command()
@@ -96,7 +201,7 @@ def report(results: Annotated[Path, typer.Argument(help="A results folder of a f
 def list_all(
     weights: Annotated[Path | None, typer.Option(help="Directory of weights to look into.")] = None,
 ) -> None:
-    """List extractors, with where their weights are on this machine, classifiers and suites."""
+    """List extractors, with where their weights are on this machine, and every other name."""
     table = Table("extractor", "model", "weights on this machine", box=None)
     for name, (model, where) in list_extractors(weights).items():
         table.add_row(name, model, where or "none: --weights DIR, or the hub where there is a network")
@@ -106,6 +211,14 @@ def list_all(
     console.print(table, markup=False)
     console.print("\nclassifiers: ", ", ".join(CLASSIFIERS))
     console.print("suites:      ", ", ".join(builtin_suites()))
+    console.print("data sets:   ", ", ".join(DATASETS))
+    console.print("protocols:")
+    for name in PROTOCOLS:
+        kind = PROTOCOLS[name]
+        console.print(f"  {name:<10} {kind.apart}{' (LEAKY)' if kind.leaky else ''}", highlight=False)
+    console.print("comparisons:")
+    for name in COMPARISONS:
+        console.print(f"  {name:<10} {COMPARISONS[name].title}", highlight=False)
 
 
 @app.command()
@@ -113,23 +226,22 @@ def faces(
     image_folder: Annotated[Path, typer.Option(help="Where to write the tree that ImageFolder reads.")],
     suite: SuiteOption = "demo",
     data: DataOption = None,
+    dataset: DatasetOption = None,
     manifest: ManifestOption = None,
     identity: IdentityOption = None,
     clip: ClipOption = None,
+    compression: CompressionOption = None,
+    manipulation: ManipulationOption = None,
+    group: GroupOption = None,
     cache: CacheOption = CACHE,
 ) -> None:
-    """Crop faces as a suite says and export them as real|fake/<clip>_<frame>.png, below the split if any."""
-    chosen = _with_data(read_suite(suite), data=data, manifest=manifest, identity=identity, clip=clip)
-    assert chosen.data is not None  # _with_data
-    machine = _machine(cache, 1)
-    clips = identify(read_data(chosen.data, machine=machine), machine.store, track=machine.track)
-    rows, clips = find_faces(clips, chosen.faces, store=machine.store, track=machine.track)
-    count = export_image_folder(
-        rows, image_folder, store=machine.store, faces=faces_key(chosen.faces), track=machine.track
-    )
-    for line in clips.skipped.itertuples():
-        _say(f"{line.outcome}: {line.path}: {line.reason}")
-    _say(f"{count} faces in {image_folder}")
+    """Crop and draw faces as a suite says; export them as [split/]real|fake/<clip>_<frame>.png, verified."""
+    options = _options(identity, clip, compression, manipulation, group)
+    chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
+    exported = export_faces(chosen, image_folder, machine=_machine(cache, 1))
+    for line in describe_export(exported):
+        _say(line)
+    _say(f"{exported['faces'].sum():,} faces in {image_folder}")
 
 
 @app.command()
@@ -174,24 +286,70 @@ def main() -> None:
         sys.exit(2)
 
 
+def _options(
+    identity: str | None,
+    clip: str | None,
+    compression: str | None,
+    manipulation: list[str] | None,
+    group: str | None,
+) -> dict[str, Any]:
+    """Return the data set options that were given."""
+    every = {
+        "identity": identity,
+        "clip": clip,
+        "compression": compression,
+        "manipulations": manipulation or None,
+        "group": group,
+    }
+    return {name: value for name, value in every.items() if value is not None}
+
+
 def _with_data(
-    suite: Suite, *, data: Path | None, manifest: Path | None, identity: str | None, clip: str | None
+    suite: Suite,
+    *,
+    data: list[Path] | None,
+    dataset: str | None,
+    manifest: Path | None,
+    options: dict[str, Any],
 ) -> Suite:
     """Put the clips of the command line in the place of the suite's own."""
     if data and manifest:
         raise RequestError("Expected one of --data and --manifest; got both. Leave one out.")
-    if (identity or clip) and not data:
-        raise RequestError("Expected --data with --identity or --clip; got none. Add --data DIR.")
+    if (options or dataset) and not data:
+        given = "dataset" if dataset else next(iter(options)).replace("manipulations", "manipulation")
+        raise RequestError(f"Expected --data with --{given}; got none. Add --data DIR.")
     if manifest:
         suite = suite.model_copy(update={"data": DataSettings(manifest=manifest.resolve())})
     if data:
-        chosen = DataSettings(folder=data.resolve(), identity=identity, clip=clip)
-        suite = suite.model_copy(update={"data": chosen})
+        folder = [path.resolve() for path in data]
+        suite = suite.model_copy(update={"data": DataSettings(folder=folder, dataset=dataset, **options)})
+        check_names(suite)
     if suite.data is None:
         raise RequestError(
             f"Expected data for suite {suite.name}; got none. Add --data DIR or --manifest FILE."
         )
     return suite
+
+
+def _narrowed(
+    suite: Suite, *, protocol: str | None, extractors: list[str] | None, classifiers: list[str] | None
+) -> Suite:
+    """Keep only some of a suite's extractors and classifiers, and take another protocol."""
+    changes: dict[str, Any] = {"protocol": protocol or suite.protocol}
+    if extractors:
+        known = {extractor.label: extractor for extractor in suite.extractors}
+        changes["extractors"] = [_among(known, name, "extractor") for name in extractors]
+    if classifiers:
+        changes["classifiers"] = {n: _among(suite.classifiers, n, "classifier") for n in classifiers}
+    suite = suite.model_copy(update=changes)
+    check_names(suite)
+    return suite
+
+
+def _among(known: Mapping[str, T], name: str, kind: str) -> T:
+    if name not in known:
+        raise unknown(f"{kind} of the suite", name, known)
+    return known[name]
 
 
 def _machine(cache: Path, jobs: int) -> Machine:

@@ -1,14 +1,16 @@
 """The clips that a suite names: read or generated, and checked before any work starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.machine import Machine
 from benchmarks.suite import DataSettings, Suite
-from classify.folds import identity_folds
-from extract.datasets.folder import read_folder
+from classify.folds import identity_folds, inner_folds
+from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recognise
 from extract.datasets.synthetic import generate, recipe
 from extract.errors import RequestError
 from extract.files import digest
@@ -24,6 +26,28 @@ class Clips:
     external: Manifest | None
 
 
+def recognise_data(suite: Suite, *, machine: Machine) -> Suite:
+    """Name the data set of a suite's folder, and take the images of one that holds face crops as they are.
+
+    Raises
+    ------
+    RequestError
+        No data set or several match the folder.
+    """
+    data = suite.data
+    if data is None or not data.folder:
+        return suite
+    name = data.dataset
+    if name is None:
+        name = "combined" if len(data.folder) > 1 else recognise(data.folder[0], tuple(data.options))
+        machine.say(f"Data set: {DATASETS[name].title}, recognised in {', '.join(map(str, data.folder))}.")
+        suite = suite.model_copy(update={"data": data.model_copy(update={"dataset": name})})
+    if holds_crops(data.folder, name) and suite.faces.detector != "none":
+        machine.say('These are face crops: taken as they are (detector = "none").')
+        suite = suite.model_copy(update={"faces": replace(suite.faces, detector="none")})
+    return suite
+
+
 def read_clips(suite: Suite, *, machine: Machine) -> Clips:
     """Read a suite's manifests and refuse what their lines alone rule out.
 
@@ -34,7 +58,7 @@ def read_clips(suite: Suite, *, machine: Machine) -> Clips:
     """
     if suite.data is None:
         raise RequestError("Expected data; the suite names none. Pass --data DIR or --manifest FILE.")
-    own = read_data(suite.data, machine=machine)
+    own = _leave_out_unknown(read_data(suite.data, machine=machine), suite)
     _check_own(own, suite, "manifest")
     external = read_manifest(suite.external.manifest) if suite.external else None
     if external:
@@ -53,7 +77,8 @@ def identify_clips(clips: Clips, suite: Suite, *, machine: Machine) -> Clips:
         little left without empty and repeated files.
     """
     own = identify(clips.own, machine.store, track=machine.track)
-    _check_own(own, suite, "manifest without empty and repeated files")
+    if len(own.clips) < len(clips.own.clips):
+        _check_own(own, suite, "manifest without empty and repeated files")
     if clips.external is None:
         return Clips(own, None)
     external = identify(clips.external, machine.store, track=machine.track)
@@ -68,6 +93,7 @@ def find_all_faces(
     """Find the faces of all clips: rows of the own ones, of the external ones, and what was left out."""
     rows, own = find_faces(clips.own, suite.faces, store=machine.store, track=machine.track)
     check_classes(own, "the clips with a usable face")
+    rows = draw_faces(rows, suite)
     if clips.external is None:
         return rows, None, own.skipped
     others, external = find_faces(clips.external, suite.faces, store=machine.store, track=machine.track)
@@ -75,19 +101,57 @@ def find_all_faces(
     return rows, others, pd.concat([own.skipped, external.skipped], ignore_index=True)
 
 
+def draw_faces(rows: pd.DataFrame, suite: Suite) -> pd.DataFrame:
+    """Draw the same number of real and fake faces from each split that a suite's ``draw`` names.
+
+    The draw follows from the seed and the faces themselves, whatever order they come in. Faces of splits that are
+    not named are left out; without ``draw`` all are kept.
+
+    Raises
+    ------
+    RequestError
+        Fewer faces than asked for.
+    """
+    if not suite.draw:
+        return rows
+    rng, drawn = np.random.default_rng(suite.seed), []
+    ordered = rows.sort_values(["content", "face"])
+    for split, count in sorted(suite.draw.items()):
+        for label, name in enumerate(("real", "fake")):
+            there = ordered.index[(ordered["split"] == split) & (ordered["label"] == label)]
+            if len(there) < count:
+                raise RequestError(
+                    f"Expected at least {count:,} {name} faces with split {split!r} to draw from; got {len(there):,}. "
+                    "Lower the number, or take more frames of each clip."
+                )
+            drawn.append(rng.choice(there, count, replace=False))
+    return rows.loc[np.sort(np.concatenate(drawn))].reset_index(drop=True)
+
+
 def read_data(data: DataSettings, *, machine: Machine) -> Manifest:
-    """Read or generate the clips that a suite names; says where persons are not known."""
+    """Read or generate the clips that a suite names; says what a user must know of them."""
     if data.synthetic is not None:
         home = machine.store.root / "synthetic" / digest(recipe(data.synthetic))[:16]
         return read_manifest(generate(data.synthetic, home, track=machine.track))
     if data.manifest is not None:
         manifest = read_manifest(data.manifest)
-        _say_unknown(manifest, machine, "manifest")
-        return manifest
-    assert data.folder is not None  # DataSettings has exactly one source
-    manifest = read_folder(data.folder, identity=data.identity, clip=data.clip)
-    _say_unknown(manifest, machine, "folder (name them with --identity REGEX)")
+    else:
+        _, manifest = read_dataset(data.folder, name=data.dataset, options=data.options)
+    for note in manifest.notes:
+        machine.say(note)
+    _say_unknown(manifest, machine, "data (a manifest or --identity REGEX can name them)")
     return manifest
+
+
+def _leave_out_unknown(manifest: Manifest, suite: Suite) -> Manifest:
+    """Leave out fakes of unknown source where the suite says so and its protocol needs to know."""
+    if suite.protocol != "strict" or suite.unknown_sources == "refuse":
+        return manifest
+    clips = manifest.clips
+    unknown = clips["path"][(clips["label"] == 1) & (clips["source_identity"] == "")]
+    return manifest.leave_out(
+        {path: "its source identity is not known (protocol strict)" for path in unknown}
+    )
 
 
 def _say_unknown(manifest: Manifest, machine: Machine, what: str) -> None:
@@ -103,7 +167,27 @@ def _say_unknown(manifest: Manifest, machine: Machine, what: str) -> None:
 
 def _check_own(manifest: Manifest, suite: Suite, name: str) -> None:
     check_classes(manifest, name)
-    identity_folds(manifest.clips, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+    make = partial(identity_folds, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+    choose = partial(inner_folds, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+    clips = _drawn_from(manifest.clips, suite)
+    if suite.protocol == "frame":
+        return  # divides faces, and how many a clip has is not known yet
+    folds = make(clips)
+    if len(folds) == 1:
+        choose(clips, folds[0].train)
+
+
+def _drawn_from(clips: pd.DataFrame, suite: Suite) -> pd.DataFrame:
+    """Return the clips that faces are drawn from; `RequestError` for a split that no clip has."""
+    if not suite.draw:
+        return clips
+    splits = sorted(set(clips["split"]))
+    if strange := [split for split in suite.draw if split not in splits]:
+        raise RequestError(
+            f"Expected to draw from splits of the clips ({', '.join(map(repr, splits))}); got {strange[0]!r}. "
+            "Correct the suite, or fill the column split."
+        )
+    return clips[clips["split"].isin(list(suite.draw))].reset_index(drop=True)
 
 
 def check_disjoint(manifest: Manifest, external: Manifest) -> None:

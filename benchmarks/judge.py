@@ -1,6 +1,6 @@
-"""From out-of-fold scores to the figures of one extractor with one classifier."""
+"""From scores to the figures of one extractor with one classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,54 +16,70 @@ DEFAULT = "default"  # the rule that keeps the classifier's own threshold
 
 
 def judge(
-    found: SearchResult,
-    table: pd.DataFrame,
-    external: pd.DataFrame | None,
-    *,
-    rules: Sequence[str],
-    default: float,
+    found: SearchResult, scored: Mapping[str, pd.DataFrame], *, rules: Sequence[str], default: float
 ) -> Unit:
     """Compute every figure of one unit, at image and at video level.
 
     Parameters
     ----------
-    table, external : DataFrame, one line a face
-        ``clip``, ``label``, ``fold``, ``score``; `external` comes with the mean scores of the fold models.
+    scored : mapping of data to DataFrame, one line a face
+        ``clip``, ``label``, ``fold``, ``score``. The first is what parameters and thresholds are chosen on: its
+        figures are cross-fitted over its folds. The others are judged once, with the thresholds chosen on all
+        of the first.
     rules : sequence of str
-        Threshold rules. Out-of-fold rows are judged with cross-fitted thresholds, external rows with the one
-        chosen on all out-of-fold scores.
+        Threshold rules.
     default : float
         The classifier's default threshold.
     """
     lines: list[dict[str, Any]] = []
     deploy: dict[str, dict[str, float]] = {}
+    (first, own), *others = scored.items()
     for level in LEVELS:
-        scored = at_level(table, level)
-        y, score, fold = (scored[c].to_numpy() for c in ("label", "score", "fold"))
+        table = at_level(own, level)
+        y, score = table["label"].to_numpy(), table["score"].to_numpy()
         deploy[level] = {rule: tune_threshold(y, score, rule=rule).value for rule in rules}
-        applied = {DEFAULT: np.full(fold.max() + 1, default)}
-        applied |= {rule: cross_fit(y, score, fold, rule=rule) for rule in rules}
-        for rule, values in applied.items():
-            for k, value in enumerate(values):
-                figures = evaluate(y[fold == k], score[fold == k], threshold=value)
-                lines.append(_line("out-of-fold", level, rule, k, value) | figures)
-        if external is not None:
-            new = at_level(external, level)
-            for rule, value in {DEFAULT: default, **deploy[level]}.items():
-                figures = evaluate(new["label"].to_numpy(), new["score"].to_numpy(), threshold=value)
-                lines.append(_line("external", level, rule, -1, value) | figures)
-    return Unit(found.best, found.converged, deploy, pd.DataFrame(lines), table)
+        lines += [{"data": first, "level": level, **line} for line in _cross_fitted(table, rules, default)]
+        for data, new in others:
+            thresholds = {DEFAULT: default, **deploy[level]}
+            lines += [
+                {"data": data, "level": level, **line} for line in _once(at_level(new, level), thresholds)
+            ]
+    predictions = pd.concat([table.assign(data=data) for data, table in scored.items()], ignore_index=True)
+    return Unit(found.best, found.converged, deploy, pd.DataFrame(lines), predictions)
 
 
 def at_level(table: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return one line a face (``image``), or one a clip with the mean of its faces' scores (``video``)."""
+    """Return one line a face (``image``), or one a clip with the mean of its faces' scores (``video``).
+
+    Under a protocol that divides clips, the faces of a clip that one fold tests count as a clip of that fold.
+    """
     columns = ["clip", "label", "fold", "score"]
     if level == "image":
         return table[columns]
-    return table.groupby("clip", sort=True, as_index=False)[columns[1:]].agg(
-        {"label": "first", "fold": "first", "score": "mean"}
-    )
+    clips = table.groupby(["clip", "fold"], sort=True, as_index=False)
+    return clips[["label", "score"]].agg({"label": "first", "score": "mean"})
 
 
-def _line(data: str, level: str, rule: str, fold: int, threshold: float) -> dict[str, Any]:
-    return {"data": data, "level": level, "rule": rule, "fold": fold, "threshold": float(threshold)}
+def _cross_fitted(table: pd.DataFrame, rules: Sequence[str], default: float) -> list[dict[str, Any]]:
+    """Judge each fold with the default threshold and, where there are other folds, with those chosen on them."""
+    y, score, fold = (table[column].to_numpy() for column in ("label", "score", "fold"))
+    count = int(fold.max()) + 1
+    applied = {DEFAULT: np.full(count, default)}
+    if count > 1:
+        applied |= {rule: cross_fit(y, score, fold, rule=rule) for rule in rules}
+    return [
+        _line(rule, k, value) | evaluate(y[fold == k], score[fold == k], threshold=value)
+        for rule, values in applied.items()
+        for k, value in enumerate(values)
+    ]
+
+
+def _once(table: pd.DataFrame, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+    y, score = table["label"].to_numpy(), table["score"].to_numpy()
+    return [
+        _line(rule, -1, value) | evaluate(y, score, threshold=value) for rule, value in thresholds.items()
+    ]
+
+
+def _line(rule: str, fold: int, threshold: float) -> dict[str, Any]:
+    return {"rule": rule, "fold": fold, "threshold": float(threshold)}

@@ -1,17 +1,17 @@
 """What a run leaves behind: plain files in one folder, whole or absent, from which everything is rebuilt.
 
 run.json                      the key of the run: a folder is continued by the same request only
-counts.json                   faces, clips, fakes, and clips whose person is not known
+counts.json                   faces, clips, fakes that were tested, and clips whose person is not known
 suite.toml                    the resolved suite, which runs again
 environment.json              Python, platform, package versions
 extractors.json               per extractor: title, fingerprint, where its weights came from
-faces.parquet                 one line a face: content, frame, box, clip, label, identity, ..., fold
+faces.parquet                 one line a face: content, frame, box, clip, label, identity, ..., fold (-1: not tested)
+audit.csv                     what the two sides of each fold share, as `classify.audit` counts it
 skipped.csv                   inputs that were not, or not wholly, used, with the reason
 units/<extractor>/<classifier>/
     unit.json                 best parameters, thresholds to deploy
     configurations.parquet    every configuration's fold scores
-    predictions.parquet       out-of-fold scores of the best configuration
-    external.parquet          scores on the external manifest, where there is one
+    predictions.parquet       scores of the best configuration: out-of-fold, test and external ones
     metrics.parquet           every figure of the tables, tidy
 DONE                          the last thing written
 .lock                         held by the process that writes the folder
@@ -48,7 +48,7 @@ PACKAGES = (
         "torch",
         "torchvision",
     ),
-    *("timm", "facenet-pytorch", "opencv-python"),
+    *("timm", "facenet-pytorch", "opencv-python", "imagehash"),
 )
 
 
@@ -63,10 +63,11 @@ class Unit:
     deploy : dict
         Level (``image``, ``video``) -> rule -> threshold chosen on all out-of-fold scores.
     metrics : DataFrame, tidy
-        ``data`` (``out-of-fold``, ``external``), ``level``, ``rule`` (``default`` or a threshold rule), ``fold``
-        (-1 for external data), ``threshold`` (the one applied) and every metric.
+        ``data``, ``level``, ``rule`` (``default`` or a threshold rule), ``fold`` (-1 for data that is judged
+        once), ``threshold`` (the one applied) and every metric. Data is ``out-of-fold`` or, where the data set
+        has a test part of its own, ``validation`` and ``test``; also ``external``.
     predictions : DataFrame, one line a face
-        ``content``, ``face``, ``clip``, ``label``, ``fold``, ``score``.
+        ``content``, ``face``, ``clip``, ``label``, ``fold``, ``score``, ``data``.
     converged : bool
         Whether every fit of the selected parameters converged.
     """
@@ -79,8 +80,8 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run, read back.
+class Finished:
+    """What every finished results folder holds, read back.
 
     Attributes
     ----------
@@ -89,8 +90,6 @@ class Run:
         ``source``.
     counts : dict
         As `count` made them when the run was carried out.
-    units : dict
-        (extractor, classifier) -> Unit, in the suite's order.
     """
 
     folder: Path
@@ -98,7 +97,14 @@ class Run:
     extractors: dict[str, dict[str, Any]]
     counts: dict[str, int]
     faces: pd.DataFrame
+    audit: pd.DataFrame
     skipped: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Run(Finished):
+    """A finished run: what all results hold, and its units, (extractor, classifier) -> Unit in the suite's order."""
+
     units: dict[tuple[str, str], Unit]
 
 
@@ -116,13 +122,16 @@ def versions() -> dict[str, str]:
 
 
 def count(faces: pd.DataFrame) -> dict[str, int]:
-    """Count what a table's notes say of the data, given one line a face."""
-    clips = faces.drop_duplicates("clip")
+    """Count what a table's notes say of the data, given one line a face with the fold that tests it."""
+    tested = faces[faces["fold"] >= 0]
+    clips, tested_clips = (part.drop_duplicates("clip") for part in (faces, tested))
     return {
-        "faces": len(faces),
-        "fake_faces": int(faces["label"].sum()),
-        "clips": len(clips),
-        "fake_clips": int(clips["label"].sum()),
+        "faces": len(tested),
+        "fake_faces": int(tested["label"].sum()),
+        "clips": len(tested_clips),
+        "fake_clips": int(tested_clips["label"].sum()),
+        "other_faces": len(faces) - len(tested),
+        "other_clips": len(clips) - len(tested_clips),
         "identities": clips["identity"][clips["identity"] != ""].nunique(),
         "unknown": int((clips["identity"] == "").sum()),
     }
@@ -183,16 +192,12 @@ def unit_folder(folder: Path, extractor: str, classifier: str) -> Path:
     return folder / "units" / extractor / classifier
 
 
-def write_unit(
-    final: Path, *, found: SearchResult, unit: Unit, external: pd.DataFrame | None, scratch: Path
-) -> None:
+def write_unit(final: Path, *, found: SearchResult, unit: Unit, scratch: Path) -> None:
     """Write one unit, whole or not at all."""
     with whole_directory(final, scratch=scratch) as folder:
         _plain(found.configurations).to_parquet(folder / "configurations.parquet", index=False)
         unit.predictions.to_parquet(folder / "predictions.parquet", index=False)
         unit.metrics.to_parquet(folder / "metrics.parquet", index=False)
-        if external is not None:
-            external.to_parquet(folder / "external.parquet", index=False)
         write_json(
             folder / "unit.json", {"best": unit.best, "converged": unit.converged, "deploy": unit.deploy}
         )
@@ -205,7 +210,13 @@ def _plain(configurations: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_common(
-    folder: Path, *, suite: Suite, faces: pd.DataFrame, skipped: pd.DataFrame, extractors: Mapping[str, Any]
+    folder: Path,
+    *,
+    suite: Suite,
+    faces: pd.DataFrame,
+    audit: pd.DataFrame,
+    skipped: pd.DataFrame,
+    extractors: Mapping[str, Any],
 ) -> None:
     """Write what the units of a run share."""
     write_bytes(folder / "suite.toml", suite.to_toml().encode())
@@ -213,6 +224,7 @@ def write_common(
     write_json(folder / "extractors.json", dict(extractors))
     write_json(folder / "counts.json", count(faces))
     write_bytes(folder / "faces.parquet", faces.to_parquet(index=False))
+    write_bytes(folder / "audit.csv", audit.to_csv(index=False).encode())
     write_bytes(folder / "skipped.csv", skipped.to_csv(index=False).encode())
 
 
@@ -232,20 +244,25 @@ def read_run(folder: Path) -> Run:
     RequestError
         Not a results folder, or an unfinished run.
     """
+    common = read_common(folder)
+    pairs = [(e, c) for e in common.extractors for c in common.suite.classifiers]
+    return Run(**vars(common), units={pair: read_unit(unit_folder(folder, *pair)) for pair in pairs})
+
+
+def read_common(folder: Path) -> Finished:
+    """Read what every finished results folder holds; raises as `read_run`."""
     if not (folder / "run.json").is_file():
         raise RequestError(f"Expected a results folder; {folder} has no run.json. Check the path.")
     if not (folder / "DONE").is_file():
         raise RequestError(f"Expected a finished run; {folder} has no DONE mark. Run the same command again.")
-    suite = parse_suite(folder / "suite.toml")
-    extractors = read_json(folder / "extractors.json")
-    return Run(
+    return Finished(
         folder,
-        suite,
-        extractors,
+        parse_suite(folder / "suite.toml"),
+        read_json(folder / "extractors.json"),
         read_json(folder / "counts.json"),
         pd.read_parquet(folder / "faces.parquet"),
+        pd.read_csv(folder / "audit.csv"),
         pd.read_csv(folder / "skipped.csv"),
-        {(e, c): read_unit(unit_folder(folder, e, c)) for e in extractors for c in suite.classifiers},
     )
 
 

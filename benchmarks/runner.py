@@ -1,35 +1,27 @@
 """The loop: manifest -> faces -> features -> folds -> search -> threshold -> result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.data import Clips, find_all_faces, identify_clips, read_clips
+from benchmarks.data import find_all_faces
 from benchmarks.judge import judge
-from benchmarks.machine import Machine, Say
-from benchmarks.results import (
-    check_out,
-    claimed,
-    finish,
-    unit_folder,
-    versions,
-    write_common,
-    write_unit,
-)
+from benchmarks.machine import Machine
+from benchmarks.request import Request, carry_out, check_folder, make_request
+from benchmarks.results import unit_folder, write_common, write_unit
 from benchmarks.suite import Suite
-from classify.folds import Fold, fold_numbers, identity_folds
+from classify.audit import audit_folds, describe_audit
+from classify.folds import fold_numbers, identity_folds, inner_folds
 from classify.models import CLASSIFIERS
+from classify.protocols import Fold
 from classify.search import score_with_fold_models, search
-from extract.errors import RequestError
-from extract.extractors import Extractor, features_key, load_extractor, title_of, weights_of
+from extract.extractors import Extractor
 from extract.faces import faces_key
-from extract.files import digest, write_bytes
-from extract.manifest import Manifest
+from extract.perceptual import PerceptualHash
 from extract.pipeline import Features, load_features
-from extract.weights import WeightSettings
 
 
 def run(
@@ -60,75 +52,45 @@ def run(
     RequestError
         Anything wrong with the request; where possible before the work starts.
     """
-    if out:
-        check_out(out)
-    # Reading is cheap and its errors come first, but for clips that would have to be generated.
-    clips = read_clips(suite, machine=machine) if suite.data and not suite.data.synthetic else None
-    extractors = _load_extractors(suite, weights, machine=machine)
-    clips = identify_clips(clips or read_clips(suite, machine=machine), suite, machine=machine)
-    key = _key(suite, extractors, clips)
-    folder = out or results / f"{suite.name}-{key[:8]}"
-    with claimed(folder, key):
-        if (folder / "DONE").is_file():
-            machine.say("Finished before: nothing to compute.")
-            write_bytes(folder / "suite.toml", suite.to_toml().encode())  # its title may be new
-        else:
-            _compute(suite, extractors, clips, folder=folder, machine=machine)
-        finish(folder)
-    return folder
+    check_folder(out)
+    request = make_request(suite, machine=machine, weights=weights)
+    folder = out or results / f"{suite.name}-{request.key[:8]}"
+    return carry_out(
+        request, folder, machine=machine, compute=lambda folder: _compute(request, folder, machine=machine)
+    )
 
 
-def _load_extractors(suite: Suite, weights: Path | None, *, machine: Machine) -> list[Extractor]:
-    source = WeightSettings(directory=weights, policy=suite.weights, seed=suite.seed)
-    extractors = [load_extractor(settings, weights=source) for settings in suite.extractors]
-    names = [extractor.name for extractor in extractors]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise RequestError(f"Expected extractors of different names; got {twice[0]} twice. Rename one.")
-    _say_weights(extractors, machine.say)
-    _build_networks(extractors, faces_key(suite.faces), machine=machine)
-    return extractors
-
-
-def _build_networks(extractors: Sequence[Extractor], faces: str, *, machine: Machine) -> None:
-    """Build what has features to compute, so that weights that do not match are refused before the work."""
-    store = machine.store
-    needed = [e for e in extractors if not store.has_features(features_key(e, faces))]
-    for extractor in machine.track(needed, "networks") if needed else ():
-        extractor.dim  # noqa: B018  (builds the network)
-
-
-def _key(suite: Suite, extractors: Sequence[Extractor], clips: Clips) -> str:
-    tables = [None if m is None else _table_key(m) for m in (clips.own, clips.external)]
-    settings = suite.model_dump(mode="json", exclude={"data", "external", "title", "published", "extractors"})
-    features = [features_key(extractor, faces_key(suite.faces)) for extractor in extractors]
-    return digest([settings, tables, features, versions()])
-
-
-def _table_key(manifest: Manifest) -> str:
-    """Hash what a clip table says, wherever its files lie: contents and labels, clips by number, not by path."""
-    clips = manifest.clips
-    table = clips.drop(columns="path").assign(clip=pd.factorize(clips["clip"])[0])
-    skipped = [[Path(line.path).name, line.outcome] for line in manifest.skipped.itertuples()]
-    return digest([list(table), table.astype(str).to_numpy().tolist(), skipped])
-
-
-def _compute(
-    suite: Suite, extractors: Sequence[Extractor], clips: Clips, *, folder: Path, machine: Machine
-) -> None:
-    machine.store.sweep()
-    rows, others, skipped = find_all_faces(clips, suite, machine=machine)
+def _compute(request: Request, folder: Path, *, machine: Machine) -> None:
+    suite = request.suite
+    rows, others, skipped = find_all_faces(request.clips, suite, machine=machine)
     folds = identity_folds(rows, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+    audit = audit_faces(rows, {suite.protocol: folds}, suite, machine=machine)
     if len(skipped):
-        machine.say(f"{len(skipped)} inputs were left out or used in part; see {folder / 'skipped.csv'}.")
+        counts = ", ".join(f"{n:,} {outcome}" for outcome, n in skipped["outcome"].value_counts().items())
+        machine.say(f"Inputs left out, used in part or missing: {counts}; see {folder / 'skipped.csv'}.")
     write_common(
         folder,
         suite=suite,
-        faces=rows.assign(fold=fold_numbers(folds)),
+        faces=rows.assign(fold=fold_numbers(folds, len(rows))),
+        audit=audit,
         skipped=skipped,
-        extractors={e.name: _describe(e) for e in extractors},
+        extractors=request.describe_extractors(),
     )
-    for extractor in extractors:
+    for extractor in request.extractors:
         _run_extractor(suite, extractor, rows, others, folds=folds, folder=folder, machine=machine)
+
+
+def audit_faces(
+    rows: pd.DataFrame, folds: Mapping[str, Sequence[Fold]], suite: Suite, *, machine: Machine
+) -> pd.DataFrame:
+    """Count and say what the two sides of each fold share, near-duplicate pictures included."""
+    hashes = load_features(
+        rows, PerceptualHash(), store=machine.store, faces=faces_key(suite.faces), track=machine.track
+    )
+    audit = audit_folds(rows, folds, bits=hashes.X)
+    for line in describe_audit(audit):
+        machine.say(line)
+    return audit
 
 
 def _run_extractor(
@@ -176,44 +138,36 @@ def _run_unit(
     machine: Machine,
     name: str,
 ) -> None:
-    y = features.rows["label"].to_numpy()
+    X, rows = features.X, features.rows
+    y = rows["label"].to_numpy()
+    # A data set's own test part is judged once; what is chosen is chosen inside its training part.
+    given = len(folds) == 1
+    chosen_on = _inner(suite, rows, folds[0]) if given else folds
     fit: dict[str, Any] = {
         "classifier": classifier,
-        "folds": folds,
+        "folds": chosen_on,
         "seed": suite.seed,
         "n_jobs": machine.n_jobs,
         "track": machine.track,
     }
-    found = search(features.X, y, grid=suite.classifiers[classifier], metric=suite.metric, **fit)
-    table = _predictions(features.rows, found.scores, fold_numbers(folds))
-    other = None
-    if external is not None:
-        scores = score_with_fold_models(features.X, y, external.X, params=found.best, **fit)
-        other = _predictions(external.rows, scores, np.full(len(scores), -1))
-    unit = judge(
-        found, table, other, rules=suite.thresholds, default=CLASSIFIERS[classifier].default_threshold
-    )
-    final = unit_folder(folder, name, classifier)
-    write_unit(final, found=found, unit=unit, external=other, scratch=folder / "scratch")
+    found = search(X, y, grid=suite.classifiers[classifier], metric=suite.metric, **fit)
+    number = fold_numbers(chosen_on, len(rows))
+    own = _predictions(rows[number >= 0], found.scores[number >= 0], number[number >= 0])
+    scored = {"validation" if given else "out-of-fold": own}
+    for data, new in {
+        "test": Features(X[folds[0].test], rows.iloc[folds[0].test]) if given else None,
+        "external": external,
+    }.items():
+        if new is not None:
+            scores = score_with_fold_models(X, y, new.X, params=found.best, **fit)
+            scored[data] = _predictions(new.rows, scores, np.full(len(scores), -1))
+    unit = judge(found, scored, rules=suite.thresholds, default=CLASSIFIERS[classifier].default_threshold)
+    write_unit(unit_folder(folder, name, classifier), found=found, unit=unit, scratch=folder / "scratch")
+
+
+def _inner(suite: Suite, rows: pd.DataFrame, fold: Fold) -> list[Fold]:
+    return inner_folds(rows, fold.train, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
 
 
 def _predictions(rows: pd.DataFrame, scores: Any, fold: Any) -> pd.DataFrame:
     return rows[["content", "face", "clip", "label"]].assign(fold=fold, score=scores)
-
-
-def _describe(extractor: Extractor) -> dict[str, Any]:
-    kind, source = weights_of(extractor)
-    return {
-        "title": title_of(extractor),
-        "fingerprint": extractor.fingerprint,
-        "weights": kind,
-        "source": source,
-    }
-
-
-def _say_weights(extractors: Sequence[Extractor], say: Say) -> None:
-    for extractor in extractors:
-        kind, source = weights_of(extractor)
-        say(
-            f"{extractor.name:<16} {'RANDOM WEIGHTS (' + source + ')' if kind == 'random' else f'{kind}: {source}'}"
-        )

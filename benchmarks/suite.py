@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from classify.folds import PROTOCOLS
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS, check_grid
+from classify.protocols import PROTOCOLS
 from classify.thresholds import RULES
+from extract.datasets.registry import DATASETS
 from extract.datasets.synthetic import SyntheticSettings
 from extract.errors import RequestError, unknown
 from extract.extractors import ExtractorSettings, check_extractor
@@ -20,11 +21,16 @@ from extract.faces import FACE_DETECTORS, FaceSettings
 from extract.plugins import is_plugin_file
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+OPTIONS = ("identity", "clip", "compression", "manipulations", "group")  # of data sets
 NONE = "none"  # TOML has no null; a grid writes max_depth = ["none", 10]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _list(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
 
 
 class DataSettings(_Strict):
@@ -34,29 +40,41 @@ class DataSettings(_Strict):
     ----------
     manifest : Path
         CSV or Parquet.
-    folder : Path
-        With ``real/`` and ``fake/`` below it; `identity` and `clip` are regular expressions on its paths.
+    folder : list of Path
+        A data set on disk, or several.
+    dataset : str, optional
+        A name in `DATASETS`; without it the layout is recognised.
+    identity, clip, compression, manipulations, group
+        Options of the data set, for those that take them.
     synthetic : SyntheticSettings
         The generated demo data.
     """
 
     manifest: Path | None = None
-    folder: Path | None = None
+    folder: Annotated[list[Path], BeforeValidator(_list)] = []
+    dataset: str | None = None
     identity: str | None = None
     clip: str | None = None
+    compression: str | None = None
+    manipulations: Annotated[list[str] | None, BeforeValidator(_list)] = None
+    group: str | None = None
     synthetic: SyntheticSettings | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that are given."""
+        return {name: value for name in OPTIONS if (value := getattr(self, name)) is not None}
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataSettings":
-        given = [name for name in ("manifest", "folder", "synthetic") if getattr(self, name) is not None]
+        given = [name for name in ("manifest", "folder", "synthetic") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
                 f"Expected one of manifest, folder, synthetic; got {' and '.join(given) or 'none'}."
             )
-        if (self.identity or self.clip) and not self.folder:
-            raise ValueError(
-                "Expected identity and clip expressions with a folder only; a manifest has columns."
-            )
+        if (self.options or self.dataset) and not self.folder:
+            first = "dataset" if self.dataset else next(iter(self.options))
+            raise ValueError(f"Expected {first} with a folder only; a manifest has columns.")
         return self
 
 
@@ -105,6 +123,10 @@ class Suite(_Strict):
     classifiers : mapping of classifier to its grid
     protocol : str
         How identities are kept apart; there is no default.
+    unknown_sources : {"refuse", "leave_out"}
+        What protocol ``strict`` does with fakes whose source identity is not known.
+    draw : mapping of split to int
+        Faces of each class to draw from the splits, at random but reproducibly; empty: all.
     folds, seed : int
     metric : str
         Selects the configuration, by its mean over folds.
@@ -124,6 +146,8 @@ class Suite(_Strict):
     weights: Literal["required", "auto"] = "required"
     classifiers: Annotated[dict[str, dict[str, list[Any]]], Field(min_length=1)]
     protocol: str
+    unknown_sources: Literal["refuse", "leave_out"] = "refuse"
+    draw: dict[str, Annotated[int, Field(ge=1)]] = {}
     folds: Annotated[int, Field(ge=2)] = 5
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     metric: str = "f1"
@@ -179,6 +203,8 @@ def parse_suite(path: Path) -> Suite:
 def check_names(suite: Suite) -> None:
     """Refuse names that nothing is registered under; `RequestError` with the nearest one."""
     PROTOCOLS[suite.protocol]
+    if suite.data and suite.data.dataset:
+        DATASETS[suite.data.dataset]
     FACE_DETECTORS[suite.faces.detector]
     if suite.metric not in METRICS:
         raise unknown("metric", suite.metric, METRICS)
@@ -216,7 +242,8 @@ def _anchor(suite: Suite, base: Path) -> Suite:
         ]
     }
     if suite.data:
-        paths = {"manifest": absolute(suite.data.manifest), "folder": absolute(suite.data.folder)}
+        folders = [(base / folder).resolve() for folder in suite.data.folder]
+        paths = {"manifest": absolute(suite.data.manifest), "folder": folders}
         synthetic = suite.data.synthetic and replace(
             suite.data.synthetic, portraits=absolute(suite.data.synthetic.portraits)
         )

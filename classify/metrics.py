@@ -46,10 +46,10 @@ def evaluate(y: Labels, score: Floats, *, threshold: float) -> dict[str, float]:
 
 
 def mean_and_deviation(values: npt.ArrayLike) -> tuple[float, float]:
-    """Return mean and sample standard deviation (divisor k - 1) over k folds.
+    """Return mean and sample standard deviation (divisor k - 1) over k folds; NaN for the deviation of one.
 
     >>> mean_and_deviation([0.5, 1.0, 1.5])
     (1.0, 0.5)
     """
     folds = np.asarray(values, float)
-    return float(folds.mean()), float(folds.std(ddof=1)) if len(folds) > 1 else 0.0
+    return float(folds.mean()), float(folds.std(ddof=1)) if len(folds) > 1 else float("nan")

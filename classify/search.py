@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from threadpoolctl import threadpool_limits
 
-from classify.folds import Fold
 from classify.metrics import METRICS, Floats, Labels, evaluate
 from classify.models import CLASSIFIERS, Params
+from classify.protocols import Fold
 from extract.progress import Track, no_progress
 
 Matrix = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ class SearchResult:
         ``configuration`` (number), the parameters (as JSON-able values), ``fold``, every metric at the default
         threshold, ``converged``.
     scores : (n,) float64
-        Out-of-fold scores of the best configuration.
+        Out-of-fold scores of the best configuration; NaN for rows that no fold tests.
     converged : bool
         Whether all its fits converged.
     """
@@ -75,7 +75,7 @@ def search(
         A name in `CLASSIFIERS`.
     grid : mapping of parameter to values
     folds : sequence of Fold
-        Each row is tested in exactly one.
+        Each row is tested in at most one.
     metric : str
         A name in `METRICS`; its mean over folds at the default threshold selects the configuration.
     seed : int
@@ -95,7 +95,7 @@ def search(
         for i, k in tasks
     )
     fits: Iterable[_Fit] = track(work, f"search {classifier}", len(tasks))
-    scores = np.empty((len(points), len(y)))
+    scores = np.full((len(points), len(y)), np.nan)
     converged = np.empty((len(points), len(folds)), bool)
     for fit in fits:
         scores[fit.configuration, folds[fit.fold].test] = fit.scores
@@ -123,7 +123,7 @@ def score_with_fold_models(
     against it.
     """
     work = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_fit_and_score)(X, y, new, classifier=classifier, params=params, rows=fold.train, seed=seed)
+        delayed(fit_and_score)(X, y, new, classifier=classifier, params=params, rows=fold.train, seed=seed)
         for fold in folds
     )
     fits: Iterable[tuple[Floats, bool]] = track(work, f"external {classifier}", len(folds))
@@ -133,13 +133,13 @@ def score_with_fold_models(
 def _fit(
     X: Matrix, y: Labels, *, classifier: str, params: Params, fold: Fold, seed: int, at: tuple[int, int]
 ) -> _Fit:
-    scores, converged = _fit_and_score(
+    scores, converged = fit_and_score(
         X, y, X[fold.test], classifier=classifier, params=params, rows=fold.train, seed=seed
     )
     return _Fit(*at, scores, converged)
 
 
-def _fit_and_score(
+def fit_and_score(
     X: Matrix,
     y: Labels,
     new: Matrix,
@@ -149,6 +149,7 @@ def _fit_and_score(
     rows: npt.NDArray[np.int64],
     seed: int,
 ) -> tuple[Floats, bool]:
+    """Fit on some rows (k,) of X and score new ones (m, d): (m,) float64, and whether the fit converged."""
     kind = CLASSIFIERS[classifier]
     # One thread whatever the number of processes: sums in another order would change the last bits.
     with threadpool_limits(limits=1), warnings.catch_warnings(record=True) as caught:

@@ -1,7 +1,7 @@
 """Manifest -> faces -> features, each step computed once and kept in the store."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import pandas as pd
 from extract.errors import RequestError
 from extract.extractors import BATCH, Extractor, features_key
 from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, faces_key
-from extract.manifest import Manifest, skip_table
+from extract.files import write_bytes
+from extract.manifest import OPTIONAL, Manifest, skip_table
 from extract.progress import Track, no_progress
 from extract.store import Store, write_png
-from extract.video import UnreadableClip
+from extract.video import VIDEO_SUFFIXES, UnreadableClip
 
 PART = 128  # faces a feature part holds at least; a kill costs the part in hand
 
@@ -56,7 +57,8 @@ def identify(manifest: Manifest, store: Store, *, track: Track = no_progress) ->
     repeats = clips[clips.duplicated("content")]
     again = {row.path: f"same bytes as {first[row.content]}" for row in repeats.itertuples()}
     kept = clips.drop_duplicates("content").reset_index(drop=True)
-    return Manifest(kept, pd.concat([manifest.skipped, skip_table(again)], ignore_index=True))
+    skipped = pd.concat([manifest.skipped, skip_table(again)], ignore_index=True)
+    return replace(manifest, clips=kept, skipped=skipped)
 
 
 def find_faces(
@@ -131,27 +133,56 @@ def load_features(
 
 def export_image_folder(
     rows: pd.DataFrame, out: Path, *, store: Store, faces: str, track: Track = no_progress
-) -> int:
-    """Write crops as the tree that torchvision's ImageFolder reads; returns their number.
+) -> pd.DataFrame:
+    """Write crops as the tree that torchvision's ImageFolder reads, with ``faces.csv``: what each of them is.
 
-    ``[split/]real|fake/<clip>_<frame>.png``, readable again with ``--clip '([^/]+)_[0-9]+'``. Files that are frames
-    of one clip are numbered in their order. Clips of the same name get the first digits of their content hash, further
-    faces of a frame a ``+1``.
+    ``[split/]real|fake/<clip>_<frame>.png``, readable again as the data set ``crops``. Files that are frames of one
+    clip are numbered in their order. Clips of the same name get the first digits of their content hash, further faces
+    of a frame a ``+1``.
+
+    Returns
+    -------
+    DataFrame, one line a face
+        The manifest of the tree, paths relative to `out`.
     """
+    paths, clips = image_folder_paths(rows)
+    table = []
+    lines = list(zip(rows.itertuples(), paths, clips, strict=True))
+    for row, path, clip in track(lines, "exporting", len(lines)):
+        write_png(out / path, store.read_face(faces, row.content, face=row.face))
+        known = {column: getattr(row, column) for column in OPTIONAL}
+        table.append({"path": path, "label": row.label, **known, "clip": clip})
+    written = pd.DataFrame(table)
+    write_bytes(out / "faces.csv", written.to_csv(index=False).encode())
+    return written
+
+
+def image_folder_paths(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return, for each face, its file below the tree that `export_image_folder` writes, and the clip's name there."""
     clips = rows.groupby("clip")
-    alone = clips["content"].transform("nunique") == 1  # a video or a still, as opposed to a folder of frames
+    # A video, or a still without a clip's name, goes by its own name; frames go by their clip's.
+    alone = (clips["content"].transform("nunique") == 1) & (
+        (rows["clip"] == rows["path"]) | _is_video(rows["path"])
+    )
     stems = rows["path"].where(alone, rows["clip"]).map(lambda path: Path(path).stem)
     frames = rows["frame"].where(alone, clips.cumcount())
     shared = rows.assign(stem=stems).groupby(["stem", "label", "split"])["clip"].transform("nunique") > 1
     names = stems.where(~shared, stems + "-" + clips["content"].transform("first").str[:8])
     nth = rows.assign(frame=frames).groupby(["clip", "frame"]).cumcount()
-    lines = list(zip(rows.itertuples(), names, frames, nth, strict=True))
-    for row, name, frame, n in track(lines, "exporting", len(lines)):
-        folder = out / str(row.split) / ("fake" if row.label else "real")
-        folder.mkdir(parents=True, exist_ok=True)
-        image = store.read_face(faces, row.content, face=row.face)
-        write_png(folder / f"{name}_{frame:06d}{f'+{n}' if n else ''}.png", image)
-    return len(rows)
+    halves = ["fake" if label else "real" for label in rows["label"]]
+    folders = [
+        f"{split}/{half}" if split else half for split, half in zip(rows["split"], halves, strict=True)
+    ]
+    named = [f"{folder}/{name}" for folder, name in zip(folders, names, strict=True)]
+    paths = [
+        f"{clip}_{frame:06d}{f'+{n}' if n else ''}.png"
+        for clip, frame, n in zip(named, frames, nth, strict=True)
+    ]
+    return paths, named
+
+
+def _is_video(paths: "pd.Series[str]") -> "pd.Series[bool]":
+    return paths.map(lambda path: Path(path).suffix.lower() in VIDEO_SUFFIXES).astype(bool)
 
 
 class _Lazy:

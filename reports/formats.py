@@ -12,10 +12,10 @@ TEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell; `best` cells are shown in bold."""
+    """A table cell; `bold` ones in bold."""
 
     text: str
-    best: bool = False
+    bold: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,19 @@ class Table:
 
 
 def markdown(table: Table) -> str:
-    """Write a table as GitHub Markdown, best cells in bold."""
-    cells = [[f"**{c.text}**" if c.best else c.text for c in row] for row in table.rows]
+    """Write a table as GitHub Markdown, bold cells in bold."""
+    cells = [[f"**{c.text}**" if c.bold else c.text for c in row] for row in table.rows]
     lines = [table.header, ["---"] * len(table.header), *cells]
     body = "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
     return "\n\n".join([f"### {table.title}", body, *table.notes]) + "\n"
 
 
 def latex(table: Table) -> str:
-    """Write a table as LaTeX (package booktabs), best cells in bold."""
+    """Write a table as LaTeX (package booktabs), bold cells in bold."""
     lines = [" & ".join(_tex(text) for text in table.header) + r" \\", r"\midrule"]
     for row in table.rows:
         lines.append(
-            " & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text) for c in row) + r" \\"
+            " & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text) for c in row) + r" \\"
         )
     return "\n".join(
         [

@@ -14,44 +14,48 @@ from benchmarks.results import Run
 from classify.models import CLASSIFIERS
 from classify.thresholds import cut_points
 from extract.files import write_bytes
-from reports.tables import RULE_TITLES, best_model, extractor_title, select, summary
+from reports.notes import chosen_on, extractor_title, leaky, protocol_title, reported
+from reports.tables import RULE_TITLES, best_model, select, summary
 
 CURVES = (("f1", "F1"), ("recall", "recall"), ("fpr", "false-positive rate"))
 
 
 def roc_frame(run: Run) -> pd.DataFrame:
-    """ROC curve of each extractor's best classifier, over all out-of-fold faces.
+    """ROC curve of each extractor's best classifier, over all out-of-fold faces or the data set's test part.
 
     Returns
     -------
     DataFrame
-        ``extractor``, ``model`` (as in the legend, with its pooled AUC), ``fpr``, ``tpr``, shares from 0 to 1.
+        ``protocol``, ``extractor``, ``model`` (as in the legend, with its pooled AUC), ``fpr``, ``tpr``, shares from
+        0 to 1.
     """
-    figures = select(summary(run), data="out-of-fold", level="image", rule=DEFAULT, metric=run.suite.metric)
+    figures = select(summary(run), data=chosen_on(run), level="image", rule=DEFAULT, metric=run.suite.metric)
     parts = []
     for extractor, group in figures.groupby("extractor", sort=False):
         classifier = str(group.loc[group["mean"].idxmax(), "classifier"])
-        scored = run.units[(str(extractor), classifier)].predictions
+        scored = select(run.units[(str(extractor), classifier)].predictions, data=reported(run))
         fpr, tpr, _ = roc_curve(scored["label"], scored["score"])
         title = f"{extractor_title(run, str(extractor))}, {CLASSIFIERS[classifier].title}"
         auc = roc_auc_score(scored["label"], scored["score"])
         model = f"{title}: AUC {auc:.3f}"
-        parts.append(pd.DataFrame({"extractor": extractor, "model": model, "fpr": fpr, "tpr": tpr}))
+        curve = {"protocol": protocol_title(run.suite.protocol), "extractor": extractor, "model": model}
+        parts.append(pd.DataFrame({**curve, "fpr": fpr, "tpr": tpr}))
     return pd.concat(parts, ignore_index=True)
 
 
 def threshold_frame(run: Run) -> pd.DataFrame:
-    """F1, recall and false-positive rate of the best model at every cut point of its out-of-fold scores.
+    """F1, recall and false-positive rate of the best model at every cut point of the scores that chose it.
 
     Returns
     -------
     DataFrame
-        ``extractor``, ``weights``, ``classifier``, ``threshold``, ``f1``, ``recall``, ``fpr``.
+        ``protocol``, ``extractor``, ``weights``, ``classifier``, ``threshold``, ``f1``, ``recall``, ``fpr``.
     """
     extractor, classifier = best_model(run)
-    scored = run.units[(extractor, classifier)].predictions
+    scored = select(run.units[(extractor, classifier)].predictions, data=chosen_on(run))
     cuts = cut_points(scored["label"].to_numpy(), scored["score"].to_numpy())
     model = {
+        "protocol": protocol_title(run.suite.protocol),
         "extractor": extractor,
         "weights": run.extractors[extractor]["weights"],
         "classifier": classifier,
@@ -60,7 +64,7 @@ def threshold_frame(run: Run) -> pd.DataFrame:
     return pd.DataFrame({**model, **curves})
 
 
-def plot_roc(frame: pd.DataFrame) -> Figure:
+def plot_roc(frame: pd.DataFrame, run: Run) -> Figure:
     """Draw the ROC curves of `roc_frame`."""
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
@@ -72,7 +76,7 @@ def plot_roc(frame: pd.DataFrame) -> Figure:
         xlim=(0, 1),
         ylim=(0, 1.005),
         aspect="equal",
-        title="Best classifier of each extractor, out-of-fold faces",
+        title=f"Best classifier of each extractor, {reported(run)} faces{_mark(run)}",
     )
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
@@ -99,7 +103,7 @@ def plot_thresholds(frame: pd.DataFrame, run: Run) -> Figure:
         )
     axes.set(xlabel="threshold (a score at or above it is called fake)", ylabel="share", ylim=(0, 1.02))
     axes.set_title(
-        f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}, out-of-fold faces"
+        f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}, {chosen_on(run)} faces{_mark(run)}"
     )
     axes.legend(fontsize=8, frameon=False)
     return figure
@@ -112,6 +116,11 @@ def save(figure: Figure, path: Path) -> None:
             drawn = io.BytesIO()
             figure.savefig(drawn, format=suffix[1:], dpi=150, metadata=metadata)
             write_bytes(path.with_suffix(suffix), drawn.getvalue())
+
+
+def _mark(run: Run) -> str:
+    """Return the mark of a leaky protocol on a line of its own."""
+    return leaky(run).replace(" (", "\n(", 1)
 
 
 def _styles(count: int) -> Sequence[str]:

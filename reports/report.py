@@ -1,8 +1,9 @@
-"""Everything that a finished run shows: tables and figures in its folder, the main table in the terminal."""
+"""What a finished run or comparison shows: tables and figures in its folder, the main one in the terminal."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich import box
@@ -10,66 +11,94 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from benchmarks.compare import Comparison, is_comparison, read_comparison
 from benchmarks.judge import DEFAULT
 from benchmarks.results import Run, read_run
 from classify.models import CLASSIFIERS
 from extract.files import write_bytes
 from extract.progress import Track, no_progress
-from reports.formats import Table, latex, markdown
+from reports.comparison_plots import comparison_plot
+from reports.comparisons import comparison_table
+from reports.formats import Cell, Table, latex, markdown
+from reports.notes import TITLES, chosen_on, extractor_title, given, leaky, reported, weights_word
 from reports.plots import plot_roc, plot_thresholds, roc_frame, save, threshold_frame
 from reports.tables import (
     MAIN_METRICS,
-    TITLES,
+    audit_table,
     best_model,
-    extractor_title,
     main_table,
     models_table,
     select,
     summary,
     thresholds_table,
-    weights_word,
 )
 
 
-def write_report(folder: Path, *, track: Track = no_progress) -> Run:
-    """Write the tables and figures of a finished run into its folder and return the run.
+def write_report(folder: Path, *, track: Track = no_progress) -> Run | Comparison:
+    """Write the tables and figures of a finished run or comparison into its folder and return it.
 
     Raises
     ------
     RequestError
         Not a results folder, or an unfinished run.
     """
+    if is_comparison(folder):
+        comparison = read_comparison(folder)
+        for write in track((_write_comparison, _write_picture), "tables and figures"):
+            write(comparison)
+        return comparison
     run = read_run(folder)
-    for write in track((_write_tables, _write_roc, _write_thresholds), "tables and figures"):
-        write(run)
+    for draw in track((_write_tables, _write_roc, _write_thresholds), "tables and figures"):
+        draw(run)
     return run
 
 
-def show(run: Run, console: Console) -> None:
+def show(results: Run | Comparison, console: Console) -> None:
     """Print the main table, what it must be read with, and where the rest is."""
-    for metric in MAIN_METRICS:
-        console.print(_grid(run, metric))
-    for note in main_table(run).notes:
+    if isinstance(results, Comparison):
+        table = comparison_table(results)
+        console.print(table.title, style="italic", highlight=False, markup=False)
+        for grid in _terminal(table):
+            console.print(grid)
+    else:
+        table = main_table(results)
+        for metric in MAIN_METRICS:
+            console.print(_grid(results, metric))
+    for note in table.notes:
         console.print(note, style="dim", highlight=False, markup=False)
-    extractor, classifier = best_model(run)
-    best = f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}"
-    console.print(f"\nBest by {TITLES[run.suite.metric]}: {best}.", highlight=False, markup=False)
-    console.print(f"Tables, figures and scores: {run.folder}", highlight=False, markup=False, soft_wrap=True)
+    if isinstance(results, Run):
+        extractor, classifier = best_model(results)
+        best = f"{extractor_title(results, extractor)} with {CLASSIFIERS[classifier].title}"
+        what = f"{chosen_on(results)} {TITLES[results.suite.metric]}"
+        console.print(f"\nBest by {what}: {best}.", highlight=False, markup=False)
+    console.print(
+        f"Tables, figures and scores: {results.folder}", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _write_tables(run: Run) -> None:
-    for table in (main_table(run), models_table(run), thresholds_table(run)):
+    for table in (main_table(run), models_table(run), thresholds_table(run), audit_table(run)):
         _write_table(table, run.folder / "tables")
 
 
 def _write_roc(run: Run) -> None:
     frame = roc_frame(run)
-    _write_figure(frame, plot_roc(frame), run.folder / "figures" / "roc")
+    _write_figure(frame, plot_roc(frame, run), run.folder / "figures" / "roc")
 
 
 def _write_thresholds(run: Run) -> None:
     frame = threshold_frame(run)
     _write_figure(frame, plot_thresholds(frame, run), run.folder / "figures" / "thresholds")
+
+
+def _write_comparison(comparison: Comparison) -> None:
+    for table in (comparison_table(comparison), audit_table(comparison)):
+        _write_table(table, comparison.folder / "tables")
+
+
+def _write_picture(comparison: Comparison) -> None:
+    frame, figure = comparison_plot(comparison)
+    _write_figure(frame, figure, comparison.folder / "figures" / comparison.name)
 
 
 def _write_figure(frame: pd.DataFrame, figure: Figure, path: Path) -> None:
@@ -83,13 +112,36 @@ def _write_table(table: Table, folder: Path) -> None:
     write_bytes(folder / f"{table.name}.csv", table.frame.to_csv(index=False).encode())
 
 
+def _terminal(table: Table) -> list[Grid]:
+    """Lay out a comparison's table for the terminal, a grid for each model."""
+    models = 2 if table.header[:2] == ("Extractor", "Classifier") else 0
+    parts: dict[str, list[tuple[Cell, ...]]] = {}
+    for row in table.rows:
+        parts.setdefault(", ".join(cell.text for cell in row[:models]), []).append(row[models:])
+    return [_part(title, table.header[models:], rows) for title, rows in parts.items()]
+
+
+def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> Grid:
+    """Lay out some rows; what only repeats the line above in the first column is left out."""
+    grid = Grid(title=escape(title) or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in header:
+        grid.add_column(escape(name), overflow="fold")
+    above = ""
+    for first, *others in rows:
+        grid.add_row(
+            "" if first.text == above else escape(first.text), *(escape(cell.text) for cell in others)
+        )
+        above = first.text
+    return grid
+
+
 def _grid(run: Run, metric: str) -> Grid:
     """Lay out one metric for the terminal: classifiers down, extractors across, weights under their names."""
-    frame = select(summary(run), data="out-of-fold", level="image", rule=DEFAULT, metric=metric)
+    frame = select(summary(run), data=reported(run), level="image", rule=DEFAULT, metric=metric)
     frame = frame.set_index(["classifier", "extractor"])
-    grid = Grid(
-        title=f"{TITLES[metric]}, % (mean ± deviation over folds)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    over = "the data set's test part" if given(run) else "mean ± deviation over folds"
+    title = f"{TITLES[metric]}, % ({over}){leaky(run)}"
+    grid = Grid(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     grid.add_column("")
     for extractor, entry in run.extractors.items():
         heading = f"{escape(entry['title'])}\n{weights_word(run, extractor)}"
@@ -102,5 +154,6 @@ def _grid(run: Run, metric: str) -> Grid:
 
 
 def _cell(line: "pd.Series[Any]", best: float) -> str:
-    text = f"{100 * line['mean']:.1f} ± {100 * line['deviation']:.1f}"
+    text = f"{100 * line['mean']:.1f}"
+    text += "" if np.isnan(line["deviation"]) else f" ± {100 * line['deviation']:.1f}"
     return f"[bold]{text}[/bold]" if line["mean"] == best else text

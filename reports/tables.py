@@ -7,19 +7,30 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.judge import DEFAULT
-from benchmarks.results import Run
+from benchmarks.results import Finished, Run
 from benchmarks.suite import PublishedThreshold
+from classify.audit import COLUMNS, NEAR
 from classify.metrics import METRICS, mean_and_deviation
 from classify.models import CLASSIFIERS
+from classify.protocols import PROTOCOLS
 from reports.formats import Cell, Table
+from reports.notes import (
+    TITLES,
+    chosen_on,
+    extractor_title,
+    given,
+    leaky,
+    marks,
+    protocol_title,
+    reported,
+    run_notes,
+    selection,
+    unknown,
+)
 
-APART = {
-    "target": "no person shown is on both sides; a face put in may be",
-    "component": "no person, shown or put in, is on both sides",
-}
+PARTS = "The folds of the first repeat, whole: the training sets compared are parts of them, so this is an upper bound."
 MAIN_METRICS = ("auc", "recall")
 THRESHOLD_METRICS = ("accuracy", "precision", "recall", "f1")
-TITLES = {"auc": "AUC", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "precision": "Precision"}
 RULE_TITLES = {DEFAULT: "default", "f1": "max. F1", "youden": "max. Youden's J", "eer": "equal error rate"}
 
 
@@ -29,8 +40,9 @@ def summary(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one line per extractor, classifier, data, level, rule and metric
-        ``mean`` and ``deviation`` (sample standard deviation over folds, 0 for external data), shares from 0
-        to 1; ``weights`` of the extractor; ``published`` in percent where the suite has a figure, else NaN.
+        ``mean`` and ``deviation`` (sample standard deviation over folds, NaN for data that is judged once),
+        shares from 0 to 1; ``protocol`` as in titles; ``weights`` of the extractor; ``published`` in percent where the
+        suite has a figure, else NaN.
     """
     lines = []
     for (extractor, classifier), unit in run.units.items():
@@ -43,23 +55,25 @@ def summary(run: Run) -> pd.DataFrame:
                     else np.nan
                 )
                 weights = run.extractors[extractor]["weights"]
-                lines.append(
-                    (extractor, weights, classifier, data, level, rule, metric, mean, deviation, published)
-                )
-    columns = "extractor weights classifier data level rule metric mean deviation published"
+                model = (protocol_title(run.suite.protocol), extractor, weights, classifier)
+                lines.append((*model, data, level, rule, metric, mean, deviation, published))
+    columns = "protocol extractor weights classifier data level rule metric mean deviation published"
     return pd.DataFrame(lines, columns=columns.split())
 
 
 def best_model(run: Run) -> tuple[str, str]:
-    """Return extractor and classifier with the best mean of the selection metric; of equal ones the first."""
-    frame = select(summary(run), data="out-of-fold", level="image", rule=DEFAULT, metric=run.suite.metric)
+    """Return extractor and classifier with the best mean of the selection metric; of equal ones the first.
+
+    It is never chosen on a data set's own test part.
+    """
+    frame = select(summary(run), data=chosen_on(run), level="image", rule=DEFAULT, metric=run.suite.metric)
     row = frame.loc[frame["mean"].idxmax()]
     return str(row["extractor"]), str(row["classifier"])
 
 
 def main_table(run: Run) -> Table:
     """Classifiers down, extractors across, AUC and recall at image level: the form of Papić et al., table 1."""
-    frame = select(summary(run), data="out-of-fold", level="image", rule=DEFAULT, metric=MAIN_METRICS)
+    frame = select(summary(run), data=reported(run), level="image", rule=DEFAULT, metric=MAIN_METRICS)
     columns = [(extractor, metric) for extractor in run.extractors for metric in MAIN_METRICS]
     means = frame.pivot_table(index="classifier", columns=["extractor", "metric"], values="mean", sort=False)
     cells = frame.set_index(["classifier", "extractor", "metric"])
@@ -77,14 +91,17 @@ def main_table(run: Run) -> Table:
         for classifier in run.suite.classifiers
     )
     header = ("Classifier", *(f"{extractor_title(run, e)} {TITLES[metric]}" for e, metric in columns))
-    title = f"{run.suite.title or run.suite.name}: AUC and recall, %"
-    notes = ("Best of each column in bold.", *_notes(run, published=bool(frame["published"].notna().any())))
+    title = f"{run.suite.title or run.suite.name}: AUC and recall, %{leaky(run)}"
+    notes = (
+        "Best of each column in bold.",
+        *run_notes(run, published=bool(frame["published"].notna().any())),
+    )
     return Table("main", title, header, rows, notes, frame)
 
 
 def models_table(run: Run) -> Table:
     """Every model with its selected parameters and every metric, at image and at video level."""
-    frame = select(summary(run), data="out-of-fold", rule=DEFAULT)
+    frame = select(summary(run), data=reported(run), rule=DEFAULT)
     cells = frame.set_index(["extractor", "classifier", "level", "metric"])
     rows = tuple(
         (
@@ -101,7 +118,7 @@ def models_table(run: Run) -> Table:
     best = {(e, c): _parameters(unit.best) for (e, c), unit in run.units.items()}
     keys = zip(frame["extractor"], frame["classifier"], strict=True)
     frame = frame.drop(columns="published").assign(parameters=[best[key] for key in keys])
-    return Table("models", "All models, %", header, rows, _notes(run, published=False), frame)
+    return Table("models", f"All models, %{leaky(run)}", header, rows, run_notes(run, published=False), frame)
 
 
 def thresholds_table(run: Run) -> Table:
@@ -117,28 +134,42 @@ def thresholds_table(run: Run) -> Table:
     name = (
         f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title} ({_parameters(unit.best)})"
     )
+    data = chosen_on(run)
+    once = "the test part and to external data" if given(run) else "external data"
+    crossed = (
+        f"Cross-fitted {data} rows: each fold's threshold is chosen on the other folds' scores and applied to that "
+        "fold (applied: lowest to highest of the folds); mean ± deviation over folds. "
+    )
     notes = (
-        "Image level, %. Out-of-fold rows: each fold's threshold is chosen on the other folds' scores and applied "
-        "to that fold (applied: lowest to highest of the folds); mean ± deviation over folds. "
-        "To deploy: chosen on all out-of-fold scores; this one is applied to external data.",
-        f"The model is the best of the main table. {_optimism(run)}",
-        *_unknown(run),
-        *_marks(run),
+        f"Image level, %. {crossed if (select(mine, data=data)['rule'] != DEFAULT).any() else ''}"
+        f"To deploy: chosen on all {data} scores; this one is applied to {once}.",
+        f"The model is the best by {data} {TITLES[run.suite.metric]}. {selection(run)}",
+        *unknown(run),
+        *marks(run),
         *([f"Published: {run.suite.published.source}."] if run.suite.published and published else []),
     )
-    return Table("thresholds", f"Thresholds for {name}", header, rows, notes, frame)
+    return Table("thresholds", f"Thresholds for {name}{leaky(run)}", header, rows, notes, frame)
 
 
-def weights_word(run: Run, extractor: str) -> str:
-    """Say in a word what an extractor ran on: random, plugin or pretrained."""
-    kind = run.extractors[extractor]["weights"]
-    return kind if kind in ("random", "plugin") else "pretrained"
-
-
-def extractor_title(run: Run, extractor: str) -> str:
-    """Return an extractor's title, marked where its weights are random."""
-    entry = run.extractors[extractor]
-    return f"{entry['title']}{' (random)' if entry['weights'] == 'random' else ''}"
+def audit_table(run: Finished) -> Table:
+    """What the two sides of each fold share, counted on the faces that were used."""
+    columns = {"protocol": lambda line: protocol_title(line["protocol"]), **COLUMNS}
+    rows = tuple(tuple(Cell(write(line)) for write in columns.values()) for _, line in run.audit.iterrows())
+    notes = (
+        *(
+            f"Protocol {protocol_title(name)}: {PROTOCOLS[name].apart}."
+            for name in run.audit["protocol"].unique()
+        ),
+        "Train and test in clips. Shared, in training, too, of those in test: clips; identities (persons shown); "
+        "people (shown or put in). Sources in training: test fakes whose source identity, the face that one sees "
+        "in a swap, is in training, shown or put in. Near-duplicates: test faces with a picture in training that "
+        f"differs in at most {100 * NEAR:.0f} % of the bits of a perceptual hash.",
+        *([] if isinstance(run, Run) else [PARTS]),
+        *unknown(run),
+    )
+    return Table(
+        "audit", f"Audit of the folds{leaky(run)}", tuple(map(_capital, columns)), rows, notes, run.audit
+    )
 
 
 def select(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
@@ -155,12 +186,17 @@ def _published(run: Run, metric: str, classifier: str, extractor: str) -> float:
 
 
 def _figure(line: "pd.Series[Any]", *, published: bool = True) -> str:
-    own = _percent(line["mean"], line["deviation"])
+    own = percent(line["mean"], line["deviation"])
     return f"{own} [{line['published']:.2f}]" if published and not np.isnan(line["published"]) else own
 
 
-def _percent(mean: float, deviation: float) -> str:
-    return f"{100 * mean:.2f} ± {100 * deviation:.2f}"
+def percent(mean: float, deviation: float) -> str:
+    """Write a share, with its deviation where it has one, in percent."""
+    return f"{100 * mean:.2f}" if np.isnan(deviation) else f"{100 * mean:.2f} ± {100 * deviation:.2f}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _threshold_frame(run: Run) -> pd.DataFrame:
@@ -170,6 +206,7 @@ def _threshold_frame(run: Run) -> pd.DataFrame:
         for (data, level, rule), part in unit.metrics.groupby(["data", "level", "rule"], sort=False):
             applied = part["threshold"]
             line = {
+                "protocol": protocol_title(run.suite.protocol),
                 "extractor": extractor,
                 "weights": run.extractors[extractor]["weights"],
                 "classifier": classifier,
@@ -185,13 +222,10 @@ def _threshold_frame(run: Run) -> pd.DataFrame:
 
 def _threshold_row(line: "pd.Series[Any]") -> tuple[Cell, ...]:
     low, high = f"{line['applied_lowest']:.3f}", f"{line['applied_highest']:.3f}"
-    external = line["data"] == "external"
-    figures = (
-        f"{100 * line[m]:.2f}" if external else _percent(line[m], line[f"{m}_deviation"])
-        for m in THRESHOLD_METRICS
-    )
+    once = line["data"] in ("test", "external")
+    figures = (percent(line[m], line[f"{m}_deviation"]) for m in THRESHOLD_METRICS)
     texts = (
-        line["data"] if external or line["rule"] == DEFAULT else f"{line['data']}, cross-fitted",
+        line["data"] if once or line["rule"] == DEFAULT else f"{line['data']}, cross-fitted",
         RULE_TITLES.get(line["rule"], line["rule"]),
         low if low == high else f"{low} to {high}",
         f"{line['deploy']:.3f}",
@@ -208,62 +242,3 @@ def _published_row(entry: PublishedThreshold) -> tuple[Cell, ...]:
 
 def _parameters(best: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={'none' if value is None else value}" for name, value in best.items())
-
-
-def _notes(run: Run, *, published: bool) -> tuple[str, ...]:
-    suite, counts = run.suite, run.counts
-    share = counts["fake_faces"] / counts["faces"]
-    unconverged = _unconverged(run)
-    return (
-        f"Mean ± standard deviation over {suite.folds} folds (protocol {suite.protocol}: "
-        f"{APART[suite.protocol]}); {counts['faces']:,} faces of {counts['clips']:,} clips "
-        f"({counts['fake_clips']:,} fake), identities: {counts['identities']:,}. Recall, F1, accuracy and precision "
-        "at each classifier's default threshold.",
-        *_unknown(run),
-        _optimism(run),
-        f"Calling every face fake has recall 100.00, F1 {200 * share / (1 + share):.2f}, accuracy {100 * share:.2f}.",
-        *([f"Not converged: {unconverged}."] if unconverged else []),
-        *_marks(run),
-        *(
-            [f"[In brackets] as published: {suite.published.source}."]
-            if published and suite.published
-            else []
-        ),
-    )
-
-
-def _optimism(run: Run) -> str:
-    return (
-        f"Parameters were selected by {TITLES[run.suite.metric]} on the same folds, so these figures lean to the "
-        "optimistic side."
-    )
-
-
-def _unknown(run: Run) -> list[str]:
-    """Say how many clips may leak, because nobody said whom they show."""
-    unknown = run.counts["unknown"]
-    if not unknown:
-        return []
-    return [
-        f"{unknown:,} of {run.counts['clips']:,} clips name no identity and count for themselves: people who appear "
-        "twice can be on both sides of a split."
-    ]
-
-
-def _marks(run: Run) -> list[str]:
-    """Say which extractors ran on random weights."""
-    names = [entry["title"] for entry in run.extractors.values() if entry["weights"] == "random"]
-    if not names:
-        return []
-    return [
-        f"Marked (random): random, untrained weights ({', '.join(names)}); such figures say nothing about the "
-        "trained network."
-    ]
-
-
-def _unconverged(run: Run) -> str:
-    titles = []
-    for (extractor, classifier), unit in run.units.items():
-        if not unit.converged:
-            titles.append(f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}")
-    return ", ".join(titles)

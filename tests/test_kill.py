@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 
+import pandas as pd
 import pytest
 
 # What appears on disk while a stage is under way; the kill follows at once.
@@ -61,3 +62,52 @@ def test_a_killed_run_ends_with_the_same_bytes(killed_in_every_stage, finished, 
 def test_a_killed_run_leaves_no_temporary_file_in_the_results(killed_in_every_stage):
     leftovers = [path for path in (killed_in_every_stage[0] / "results").rglob(".tmp-*")]
     assert leftovers == []
+
+
+@pytest.fixture(scope="module")
+def killed_amid_its_units(killed_in_every_stage, command, tiny_suite):
+    """Compare on the finished run's caches, killed after the first unit; returns folder, words and exit status."""
+    folder = killed_in_every_stage[0]
+    words = [*command, "compare", "leakage", "--suite", str(tiny_suite), "--repeats", "1"]
+    words += [
+        "--extractor",
+        "mobilenetv2",
+        "--classifier",
+        "logistic_regression",
+        "--classifier",
+        "random_forest",
+    ]
+    process = subprocess.Popen(
+        [*words, "--out", "killed"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    kill_when("killed/units/*/*/trials.parquet", process=process, folder=folder)
+    return folder, words, process.returncode
+
+
+def test_a_comparison_was_killed_amid_its_units(killed_amid_its_units):
+    folder, _, status = killed_amid_its_units
+    assert status == -signal.SIGKILL
+    assert len(list((folder / "killed" / "units").glob("*/*"))) == 1
+    assert not (folder / "killed" / "DONE").exists()
+
+
+def test_a_killed_comparison_ends_with_the_same_trials(killed_amid_its_units):
+    folder, words, _ = killed_amid_its_units
+    kept = next((folder / "killed" / "units").glob("*/*/trials.parquet")).read_bytes()
+    for out in ("killed", "whole"):
+        done = subprocess.run([*words, "--out", out], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    killed, whole = (
+        {path.parent.name: pd.read_parquet(path) for path in sorted((folder / out).rglob("trials.parquet"))}
+        for out in ("killed", "whole")
+    )
+    assert list(killed) == list(whole) == ["logistic_regression", "random_forest"]
+    for classifier, trials in killed.items():
+        pd.testing.assert_frame_equal(
+            trials.drop(columns="seconds"), whole[classifier].drop(columns="seconds"), check_exact=True
+        )
+    assert kept in [path.read_bytes() for path in (folder / "killed").rglob("trials.parquet")]
+    for table in ("leakage.md", "leakage.csv", "audit.csv"):
+        assert (folder / "killed" / "tables" / table).read_bytes() == (
+            folder / "whole" / "tables" / table
+        ).read_bytes()

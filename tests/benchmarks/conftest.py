@@ -1,5 +1,6 @@
 """A tiny data set, a fast extractor, suites over them and a finished run, for the tests of `benchmarks`."""
 
+import itertools
 import shutil
 
 import cv2
@@ -27,6 +28,8 @@ class Pixels:
 def extractor():
     return Pixels()
 '''
+
+COLUMNS = ["identity", "source_identity", "attack", "dataset", "split"]
 
 SUITE = """
 name = "tiny"
@@ -107,6 +110,39 @@ def training(tmp_path_factory, make_clips):
 def elsewhere(tmp_path_factory, make_clips):
     """Return the external manifest of four other persons: 16 images of 8 clips."""
     return make_clips(tmp_path_factory.mktemp("external"), persons=4, prefix="q", seed=2)
+
+
+@pytest.fixture(scope="session")
+def make_swaps(write_face):
+    """Write a manifest of persons in groups of four, whose faces are swapped within; returns its path.
+
+    Each has a real clip and a fake one of each of two attacks, of two images; groups have a split and a data set.
+    """
+
+    def make(folder, *, splits, seed=3):
+        rng, lines = np.random.default_rng(seed), []
+        for group, split in enumerate(splits):
+            for person, attack in itertools.product(range(4), ("", "blend", "swap")):
+                partner = {"": "", "blend": f"p{group}{person ^ 1}", "swap": f"p{group}{person ^ 2}"}[attack]
+                half, clip = (
+                    ("fake", f"{attack}-p{group}{person}") if attack else ("real", f"p{group}{person}")
+                )
+                for frame in range(2):
+                    name = f"{half}/{clip}_{frame}.png"
+                    write_face(folder / name, fake=bool(attack), rng=rng)
+                    who = (f"p{group}{person}", partner, attack, ("one", "two")[group > 1], split)
+                    lines.append((name, half, *who, f"{half}/{clip}"))
+        table = pd.DataFrame(lines, columns=["path", "label", *COLUMNS, "clip"])
+        table.to_csv(folder / "clips.csv", index=False)
+        return folder / "clips.csv"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def swaps(tmp_path_factory, make_swaps):
+    """Return a manifest of five groups: 40 real and 80 fake images; one group has no split."""
+    return make_swaps(tmp_path_factory.mktemp("swaps"), splits=["train", "train", "val", "test", ""])
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,16 @@ import pandas as pd
 import pytest
 
 from benchmarks.judge import judge
-from benchmarks.results import finish, open_folder, purge_results, read_run, read_unit, unit_folder, versions
+from benchmarks.results import (
+    count,
+    finish,
+    open_folder,
+    purge_results,
+    read_run,
+    read_unit,
+    unit_folder,
+    versions,
+)
 from benchmarks.suite import parse_suite
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
@@ -28,10 +37,11 @@ def read(path):
 
 
 def test_the_folder_holds_the_documented_files_and_no_other(finished):
-    common = ["run.json", "suite.toml", "environment.json", "extractors.json", "faces.parquet", "skipped.csv"]
-    unit = ["unit.json", *(f"{n}.parquet" for n in ("configurations", "predictions", "external", "metrics"))]
+    common = ["run.json", "suite.toml", "environment.json", "extractors.json", "counts.json"]
+    tables = ["faces.parquet", "audit.csv", "skipped.csv"]
+    unit = ["unit.json", *(f"{n}.parquet" for n in ("configurations", "predictions", "metrics"))]
     units = [f"units/pixels/{classifier}/{name}" for classifier in CLASSIFIER_NAMES for name in unit]
-    assert files_of(finished) == sorted([*common, *units, "DONE", "counts.json", ".lock"])
+    assert files_of(finished) == sorted([*common, *tables, *units, "DONE", ".lock"])
 
 
 def test_done_is_the_last_thing_written(finished):
@@ -83,15 +93,17 @@ def test_inputs_that_were_not_used_are_listed_with_the_reason(finished, training
 def test_every_face_has_one_out_of_fold_score(finished, classifier):
     predictions = pd.read_parquet(unit_folder(finished, "pixels", classifier) / "predictions.parquet")
     faces = pd.read_parquet(finished / "faces.parquet")
-    assert list(predictions) == ["content", "face", "clip", "label", "fold", "score"]
+    assert list(predictions) == ["content", "face", "clip", "label", "fold", "score", "data"]
     columns = ["content", "face", "clip", "label", "fold"]
-    pd.testing.assert_frame_equal(predictions[columns], faces[columns])
-    assert np.isfinite(predictions["score"]).all()
+    own = predictions[predictions["data"] == "out-of-fold"]
+    pd.testing.assert_frame_equal(own[columns], faces[columns])
+    assert np.isfinite(own["score"]).all()
 
 
 @every_classifier
 def test_every_external_face_has_a_score(finished, classifier):
-    external = pd.read_parquet(unit_folder(finished, "pixels", classifier) / "external.parquet")
+    predictions = pd.read_parquet(unit_folder(finished, "pixels", classifier) / "predictions.parquet")
+    external = predictions[predictions["data"] == "external"]
     assert len(external) == 16
     assert (external["fold"] == -1).all()
     assert len(set(external["score"])) > 1
@@ -106,10 +118,10 @@ def test_every_configurations_fold_scores_are_kept(finished, classifier):
 
 @every_classifier
 def test_the_metrics_follow_from_the_stored_scores(finished, classifier):
-    folder = unit_folder(finished, "pixels", classifier)
-    unit, external = read_unit(folder), pd.read_parquet(folder / "external.parquet")
+    unit = read_unit(unit_folder(finished, "pixels", classifier))
+    scored = dict(list(unit.predictions.groupby("data", sort=False)))
     default = CLASSIFIERS[classifier].default_threshold
-    again = judge(_Found(unit), unit.predictions, external, rules=["f1", "youden", "eer"], default=default)
+    again = judge(_Found(unit), scored, rules=["f1", "youden", "eer"], default=default)
     pd.testing.assert_frame_equal(again.metrics, unit.metrics, check_exact=True)
     assert again.deploy == unit.deploy
 
@@ -132,6 +144,8 @@ def test_a_finished_run_reads_back_in_the_suites_order(finished):
     run = read_run(finished)
     assert list(run.units) == [("pixels", classifier) for classifier in CLASSIFIER_NAMES]
     assert (run.folder, run.suite.name, len(run.faces), len(run.skipped)) == (finished, "tiny", 36, 2)
+    assert run.audit["fold"].tolist() == [1, 2, 3]
+    assert run.counts == count(run.faces)
     unit = run.units[("pixels", "logistic_regression")]
     assert set(unit.best) == {"C"}
     assert unit.converged is True
@@ -156,6 +170,32 @@ def test_a_run_whose_plugin_is_gone_still_reads(results):
     text = (results / "suite.toml").read_text(encoding="utf-8")
     (results / "suite.toml").write_text(text.replace("pixels.py", "gone.py"), encoding="utf-8")
     assert len(read_run(results).units) == 2
+
+
+# -- what a table's notes say of the data --------------------------------------------------------------------
+
+
+def test_tested_faces_and_clips_are_counted():
+    faces = pd.DataFrame(
+        [
+            ("a", 0, "ann", 0),
+            ("a", 0, "ann", 0),
+            ("b", 1, "ann", 1),
+            ("c", 1, "bob", -1),
+            ("d", 0, "", 1),
+            ("e", 0, "", -1),
+        ],
+        columns=["clip", "label", "identity", "fold"],
+    )
+    assert count(faces) == {
+        "faces": 4,
+        "fake_faces": 1,
+        "clips": 3,
+        "fake_clips": 1,
+        "other_clips": 2,
+        "identities": 2,
+        "unknown": 2,
+    }
 
 
 # -- claiming a folder ---------------------------------------------------------------------------------------
@@ -256,7 +296,8 @@ def test_purging_leaves_the_figures_of_the_tables(results, finished, face):
 
 
 def test_purging_removes_external_lines(results):
-    content = pd.read_parquet(results / "units/pixels/random_forest/external.parquet")["content"][0]
+    predictions = pd.read_parquet(results / "units/pixels/random_forest/predictions.parquet")
+    content = predictions.query("data == 'external'")["content"].iloc[0]
     assert purge_results(results, [content], results / "unknown") == 2
     assert mentions(results, content) == []
 

@@ -12,6 +12,8 @@ from benchmarks import results, runner
 from benchmarks.machine import Machine
 from benchmarks.results import read_run
 from benchmarks.runner import run
+from classify.audit import describe_audit
+from classify.protocols import PROTOCOLS
 from extract.errors import RequestError
 from extract.extractors import ExtractorSettings, load_extractor, title_of
 from extract.store import Store
@@ -69,10 +71,22 @@ def two_extractors(plugin):
 def test_a_run_says_what_it_runs_on_and_what_it_left_out(tiny, machine, said, tmp_path):
     folder = run(tiny(), machine=machine, out=tmp_path / "out")
     assert folder == tmp_path / "out"
-    assert said == [
-        "pixels           plugin: plugin",
-        f"2 inputs were left out or used in part; see {tmp_path / 'out' / 'skipped.csv'}.",
-    ]
+    assert said[0] == "pixels           plugin: plugin"
+    assert said[-1] == (
+        f"Inputs left out, used in part or missing: 2 skipped; see {tmp_path / 'out' / 'skipped.csv'}."
+    )
+
+
+def test_a_run_says_and_keeps_what_its_folds_share(tiny, machine, said, tmp_path):
+    folder = run(tiny(), machine=machine, out=tmp_path / "out")
+    audit = pd.read_csv(folder / "audit.csv")
+    assert set(said) > set(describe_audit(audit))
+    assert said[1] == "Protocol target: no person shown is on both sides; a face put in may be."
+    assert audit["protocol"].tolist() == ["target"] * 3
+    assert audit["fold"].tolist() == [1, 2, 3]
+    assert (audit["shared_identities"] == 0).all()
+    assert audit["test_faces"].sum() == 36
+    assert audit["near_duplicates"].notna().all()
 
 
 def test_the_default_folder_is_named_after_suite_and_key(tiny, machine, tmp_path):
@@ -90,7 +104,7 @@ def test_a_visible_difference_is_found(finished):
 def pixels_of(manifest):
     """Compute the plugin's features of a manifest's images by their SHA-256, without the product."""
     found = {}
-    for path in manifest.parent.glob("*/?[0-9]_*.png"):
+    for path in manifest.parent.glob("*/*_[01].png"):
         flat = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).reshape(-1, 3).astype(np.float32)
         found[hashlib.sha256(path.read_bytes()).hexdigest()] = np.concatenate([flat.mean(0), flat.std(0)])
     return found
@@ -98,7 +112,8 @@ def pixels_of(manifest):
 
 def test_every_score_is_that_of_its_own_picture(finished, training, elsewhere):
     unit = finished / "units" / "pixels" / "logistic_regression"
-    inside, outside = (pd.read_parquet(unit / f"{name}.parquet") for name in ("predictions", "external"))
+    predictions = pd.read_parquet(unit / "predictions.parquet")
+    inside, outside = (predictions[predictions["data"] == name] for name in ("out-of-fold", "external"))
     ours, theirs = pixels_of(training), pixels_of(elsewhere)
     X, new = np.stack([ours[c] for c in inside["content"]]), np.stack([theirs[c] for c in outside["content"]])
     y, fold, means = inside["label"].to_numpy(), inside["fold"].to_numpy(), []
@@ -117,6 +132,180 @@ def test_two_fresh_runs_leave_the_same_bytes(finished, write_suite, elsewhere, t
     once, twice = bytes_of(finished), bytes_of(again)
     assert once.keys() == twice.keys()
     assert [name for name in once if once[name] != twice[name]] == []
+
+
+# -- every protocol --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Return a folder for the runs of this module, whose cache they share."""
+    return tmp_path_factory.mktemp("protocols")
+
+
+@pytest.fixture(scope="module")
+def run_under(home, write_suite, swaps):
+    """Run the tiny suite on some data, by default the swaps, into the folder of that name; returns it."""
+
+    def carry_out(name, *, data=swaps, **keys):
+        suite = write_suite(home, data=data, **keys)
+        return run(suite, machine=Machine(Store(home / "cache")), out=home / name)
+
+    return carry_out
+
+
+@pytest.fixture(scope="module", params=list(PROTOCOLS))
+def under(request, run_under):
+    """Return a finished run under each protocol."""
+    return read_run(run_under(request.param, protocol=request.param))
+
+
+def places(table):
+    """Return which faces a table is about, with their clips, in its order."""
+    return list(table[["content", "face", "clip", "label"]].itertuples(index=False, name=None))
+
+
+def test_under_every_protocol_exactly_the_tested_faces_are_reported(under):
+    tested = under.faces[under.faces["fold"] >= 0]
+    for unit in under.units.values():
+        # Where a data set has a test part of its own, validation is what parameters were chosen on.
+        assert set(unit.predictions["data"]) in ({"out-of-fold"}, {"validation", "test"})
+        reported = unit.predictions[unit.predictions["data"] != "validation"]
+        assert places(reported) == places(tested)
+        assert np.isfinite(unit.predictions["score"]).all()
+
+
+def test_under_every_protocol_every_tested_fold_has_its_figures(under):
+    folds = under.faces["fold"].max() + 1
+    assert under.audit["protocol"].tolist() == [under.suite.protocol] * folds
+    for unit in under.units.values():
+        image = unit.metrics.query("level == 'image' and rule == 'f1' and data != 'validation'")
+        assert image["fold"].tolist() == (list(range(folds)) if folds > 1 else [-1])
+        assert image["auc"].between(0, 1).all()
+
+
+def test_under_every_protocol_the_audit_finds_nobody_whom_it_keeps_apart(under):
+    columns = {"identity": "shared_identities", "source_identity": "shared_people"}
+    for column in PROTOCOLS[under.suite.protocol].disjoint:
+        assert (under.audit[columns[column]] == 0).all()
+
+
+def test_fakes_that_sit_out_have_no_score(run_under, make_ring, home):
+    result = read_run(run_under("ring", data=make_ring(home / "ring data"), protocol="strict"))
+    sat_out = result.faces[result.faces["fold"] < 0]
+    assert set(sat_out["label"]) == {1}
+    assert result.counts["other_clips"] == sat_out["clip"].nunique() > 0
+    for unit in result.units.values():
+        assert set(unit.predictions["content"]).isdisjoint(sat_out["content"])
+
+
+@pytest.fixture(scope="module")
+def make_ring(make_swaps):
+    """Write persons of whom each lent a face to the next, the last one to the first; returns the manifest's path."""
+
+    def make(folder):
+        path = make_swaps(folder, splits=["", "", ""])
+        clips = pd.read_csv(path, keep_default_na=False)
+        clips = clips[clips["attack"] != "swap"]
+        people = sorted(clips["identity"].unique())
+        following = dict(zip(people, people[1:] + people[:1], strict=True))
+        fake = clips["label"] == "fake"
+        clips.assign(source_identity=clips["identity"].map(following).where(fake, "")).to_csv(
+            path, index=False
+        )
+        return path
+
+    return make
+
+
+# -- a data set's own split ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["with validation", "without validation"])
+def official(request, run_under, make_swaps, home):
+    """Return two finished runs of an official split, the second with other labels in its test part."""
+    middle = "val" if request.param == "with validation" else "train"
+    data = make_swaps(home / f"{middle} data", splits=["train", "train", middle, "test", ""])
+    clips = pd.read_csv(data, keep_default_na=False)
+    other = data.with_name("other.csv")
+    swapped = clips["label"].map({"real": "fake", "fake": "real"})
+    clips.assign(label=clips["label"].where(clips["split"] != "test", swapped)).to_csv(other, index=False)
+    return [
+        read_run(run_under(f"{middle} {file.stem}", data=file, protocol="official")) for file in (data, other)
+    ]
+
+
+def test_the_test_parts_labels_choose_no_parameter_and_no_threshold(official):
+    ours, other = official
+    for key, unit in ours.units.items():
+        assert other.units[key].best == unit.best
+        assert other.units[key].deploy == unit.deploy
+        kept = unit.predictions["data"] == "validation"
+        pd.testing.assert_frame_equal(other.units[key].predictions[kept], unit.predictions[kept])
+        scores = [u.predictions["score"] for u in (unit, other.units[key])]
+        pd.testing.assert_series_equal(*scores)
+
+
+def test_the_test_parts_labels_change_its_figures(official):
+    figures = [
+        unit.metrics.query("data == 'test' and level == 'image' and rule == 'default'")["auc"].item()
+        for unit in (result.units[("pixels", "logistic_regression")] for result in official)
+    ]
+    assert figures[0] == pytest.approx(1 - figures[1])
+    assert figures[0] > 0.6
+
+
+def test_the_test_part_is_judged_once_with_the_deployed_thresholds(official):
+    for unit in official[0].units.values():
+        once = unit.metrics[unit.metrics["data"] == "test"]
+        assert (once["fold"] == -1).all()
+        for line in once[once["rule"] != "default"].itertuples():
+            assert line.threshold == unit.deploy[line.level][line.rule]
+
+
+def test_parameters_are_chosen_on_the_validation_part_or_on_folds_of_the_training_part(official):
+    result = official[0]
+    faces = result.faces.set_index(["content", "face"])
+    middle = "val" if "val" in set(faces["split"]) else "train"
+    for unit in result.units.values():
+        own = unit.predictions[unit.predictions["data"] == "validation"]
+        split = faces.loc[pd.MultiIndex.from_frame(own[["content", "face"]]), "split"]
+        assert set(split) == {middle}
+        assert len(own) == (faces["split"] == middle).sum()
+        assert set(own["fold"]) == ({0} if middle == "val" else {0, 1, 2})
+
+
+def test_faces_without_a_split_are_not_used(official):
+    result = official[0]
+    assert set(result.faces[result.faces["split"] == ""]["fold"]) == {-1}
+    for unit in result.units.values():
+        content = result.faces[result.faces["split"] == ""]["content"]
+        assert set(unit.predictions["content"]).isdisjoint(content)
+
+
+def test_the_test_parts_scores_are_the_mean_of_the_models_that_chose(official, home):
+    result = official[0]
+    unit = result.units[("pixels", "logistic_regression")]
+    own, once = (unit.predictions[unit.predictions["data"] == data] for data in ("validation", "test"))
+    pixels = pixels_of(home / "val data" / "clips.csv") | pixels_of(home / "train data" / "clips.csv")
+    train = result.faces[result.faces["split"].isin(["train", "val"])]
+    fold = dict(zip(own["content"], own["fold"], strict=True))
+    number = np.array([fold.get(content, -1) for content in train["content"]])
+    X, new = (np.stack([pixels[c] for c in part["content"]]) for part in (train, once))
+    means = []
+    for k in sorted(set(own["fold"])):
+        model = LogisticRegression(max_iter=5000, **unit.best)
+        model.fit(X[number != k], train["label"].to_numpy()[number != k])
+        means.append(model.decision_function(new))
+    np.testing.assert_allclose(np.mean(means, axis=0), once["score"], rtol=1e-3, atol=1e-3)
+
+
+def test_drawn_faces_are_the_ones_that_are_used(run_under):
+    result = read_run(run_under("drawn", protocol="official", top="draw = { train = 12, test = 4 }"))
+    assert result.faces.groupby(["split", "label"]).size().to_dict() == {
+        **{("test", 0): 4, ("test", 1): 4},
+        **{("train", 0): 12, ("train", 1): 12},
+    }
 
 
 # -- the same request again ----------------------------------------------------------------------------------
@@ -176,7 +365,7 @@ def test_a_finished_extractor_needs_no_features(
 
     monkeypatch.setattr(runner, "load_features", load_features)
     run(suite, machine=machine, out=tmp_path / "out")
-    assert loaded == ["others"]
+    assert loaded == ["perceptual_hash", "others"]
 
 
 def test_a_unit_is_whole_or_absent(tiny, machine, monkeypatch, tmp_path):
@@ -213,6 +402,7 @@ def test_the_same_data_elsewhere_is_the_same_request(tiny, machine, said, traini
         {"protocol": "component"},
         {"sections": "[classifiers.svc]\nC = [1.0]"},
         {"weights": "required"},
+        {"top": 'unknown_sources = "leave_out"'},
     ],
     ids=lambda change: next(iter(change)),
 )

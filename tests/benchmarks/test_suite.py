@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.suite import Suite, builtin_suites, parse_suite, read_suite
+from classify.protocols import PROTOCOLS
 from extract.errors import RequestError
 
 PAPERS = Path(__file__).parents[3] / "shared" / "reference" / "papers.json"
@@ -23,6 +24,8 @@ seed = 11
 metric = "auc"
 thresholds = ["eer", "f1"]
 weights = "auto"
+unknown_sources = "leave_out"
+draw = { train = 40, test = 20 }
 extractors = [
     "deit_small",
     { name = "timm:test_resnet", tap = "logits", size = 96, crop_fraction = 0.875, weights = "random" },
@@ -103,7 +106,7 @@ def refusal(path):
 
 
 def test_the_built_in_suites_are_found_by_name():
-    assert list(builtin_suites()) == ["demo", "papic2025"]
+    assert list(builtin_suites()) == ["demo", "papic2025", "reactnet2024"]
     assert all(read_suite(name).name == name for name in builtin_suites())
 
 
@@ -141,6 +144,14 @@ def test_papic2025_has_exactly_this_grid():
             "colsample_bytree": [0.5, 1.0],
         },
     }
+
+
+def test_reactnet2024_draws_the_papers_faces_from_the_official_split():
+    suite = read_suite("reactnet2024")
+    assert [e.label for e in suite.extractors] == ["reactnet_a", "mobilenetv2"]
+    assert (suite.protocol, suite.metric, suite.weights) == ("official", "accuracy", "required")
+    assert suite.draw == {"train": 5000, "test": 1000}
+    assert (suite.faces.stride, suite.data) == (10, None)
 
 
 @pytest.mark.skipif(not PAPERS.is_file(), reason=f"{PAPERS} is not on this machine")
@@ -191,6 +202,7 @@ def test_every_key_of_a_suite_is_read(everything):
     assert everything.title == "Every key, with ± and 100 %"
     assert (everything.folds, everything.seed, everything.metric) == (4, 11, "auc")
     assert everything.thresholds == ["eer", "f1"]
+    assert (everything.unknown_sources, everything.draw) == ("leave_out", {"train": 40, "test": 20})
     assert (everything.faces.stride, everything.faces.no_face) == (5, "fail")
     assert everything.data.synthetic.group_size == 3
     assert everything.published.source == 'A "paper" of 2025'
@@ -218,10 +230,50 @@ def test_relative_paths_start_from_the_files_folder(everything, tmp_path, monkey
     assert everything.extractors[2].name == f"{tmp_path / 'plugins' / 'mine.py'}:make"
 
 
-@pytest.mark.parametrize("key", ["manifest", "folder"])
-def test_a_relative_path_to_data_starts_from_the_files_folder(key, write, tmp_path):
-    suite = read_suite(str(write(after=f'[data]\n{key} = "../some/clips"')))
-    assert getattr(suite.data, key) == tmp_path.parent / "some" / "clips"
+def test_a_relative_manifest_starts_from_the_files_folder(write, tmp_path):
+    suite = read_suite(str(write(after='[data]\nmanifest = "../some/clips"')))
+    assert suite.data.manifest == tmp_path.parent / "some" / "clips"
+
+
+def test_relative_folders_start_from_the_files_folder(write, tmp_path):
+    suite = read_suite(str(write(after='[data]\nfolder = ["../some/clips", "more", "/elsewhere"]')))
+    assert suite.data.folder == [
+        tmp_path.parent / "some" / "clips",
+        tmp_path / "more",
+        Path("/elsewhere"),
+    ]
+
+
+def test_one_folder_and_one_manipulation_need_no_list(write, tmp_path):
+    suite = read_suite(str(write(after="[data]\nfolder = 'x'\nmanipulations = 'Deepfakes'")))
+    assert (suite.data.folder, suite.data.manipulations) == ([tmp_path / "x"], ["Deepfakes"])
+
+
+FOLDERS = """
+[data]
+folder = ["one", "two"]
+dataset = "faceforensics"
+compression = "c23"
+manipulations = ["Deepfakes", "FaceSwap"]
+group = "part"
+identity = '(id\\d+)'
+clip = '(.*)_\\d+'
+"""
+
+
+def test_folders_with_every_option_survive_the_round_trip(write, tmp_path):
+    suite = read_suite(str(write(after=FOLDERS)))
+    assert set(suite.data.options) == {"identity", "clip", "compression", "manipulations", "group"}
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "again.toml").write_text(suite.to_toml(), encoding="utf-8")
+    again = read_suite(str(tmp_path / "elsewhere" / "again.toml"))
+    assert again == suite
+    assert again.to_toml() == suite.to_toml()
+
+
+def test_only_options_that_are_given_reach_the_data_set(write):
+    suite = read_suite(str(write(after="[data]\nfolder = 'x'\ngroup = 'part'")))
+    assert suite.data.options == {"group": "part"}
 
 
 def test_an_absolute_path_stays(write):
@@ -249,6 +301,9 @@ UNKNOWN_KEYS = [
     ({"after": "[faces]\nframse = 3"}, "framse", "frames"),
     ({"after": "[faces]\nmin_confidense = 0.5"}, "min_confidense", "min_confidence"),
     ({"after": "[data]\nfolder = 'x'\nidentiy = 'y'"}, "identiy", "identity"),
+    ({"after": "[data]\nfolder = 'x'\ndatset = 'y'"}, "datset", "dataset"),
+    ({"after": "[data]\nfolder = 'x'\nmanipulation = 'y'"}, "manipulation", "manipulations"),
+    ({"before": "unknown_source = 'refuse'"}, "unknown_source", "unknown_sources"),
     ({"after": "[data.synthetic]\nidentites = 3"}, "identites", "identities"),
     ({"extractors": 'extractors = [{ name = "deit_base", sise = 96 }]'}, "sise", "size"),
     ({"extractors": 'extractors = ["deit_small", { name = "deit_base", tab = "logits" }]'}, "tab", "tap"),
@@ -281,6 +336,7 @@ UNKNOWN_NAMES = [
     ({"extractors": 'extractors = ["timm:resnet51"]'}, "timm model", "resnet51", "resnet51q"),
     ({"classifiers": "[classifiers.random_forrest]"}, "classifier", "random_forrest", "random_forest"),
     ({"protocol": 'protocol = "componnet"'}, "protocol", "componnet", "component"),
+    ({"after": "[data]\nfolder = 'x'\ndataset = 'celebfd'"}, "data set", "celebfd", "celebdf"),
     ({"before": 'metric = "acuracy"'}, "metric", "acuracy", "accuracy"),
     ({"before": 'thresholds = ["f1", "yuden"]'}, "threshold rule", "yuden", "youden"),
     ({"after": '[faces]\ndetector = "mtcn"'}, "face detector", "mtcn", "mtcnn"),
@@ -301,12 +357,13 @@ def test_a_timm_model_without_its_prefix_is_refused_with_the_corrected_name(writ
 
 
 def test_a_name_like_no_other_is_refused_with_all(write):
-    assert "Choose one of: component, target." in refusal(write(protocol='protocol = "xyzzy"'))
+    message = refusal(write(protocol='protocol = "xyzzy"'))
+    assert f"Choose one of: {', '.join(sorted(PROTOCOLS))}." in message
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("papic", r"Did you mean 'papic2025'\?"), ("xyzzy", r"Choose one of: demo, papic2025\.")],
+    [("papic", r"Did you mean 'papic2025'\?"), ("xyzzy", r"Choose one of: demo, papic2025, reactnet2024\.")],
 )
 def test_an_unknown_suite_is_refused_with_the_nearest(name, hint):
     with pytest.raises(RequestError, match=rf"^Expected a known suite; got '{name}'\. {hint}$"):
@@ -324,6 +381,9 @@ WRONG_VALUES = [
     ({"before": "seed = -1"}, "seed", "greater than or equal to 0"),
     ({"before": 'weights = "requird"'}, "weights", "'required' or 'auto'"),
     ({"before": 'thresholds = "f1"'}, "thresholds", "valid list"),
+    ({"before": 'unknown_sources = "keep"'}, "unknown_sources", "'refuse' or 'leave_out'"),
+    ({"before": "draw = { train = 0 }"}, "draw.train", "greater than or equal to 1"),
+    ({"before": "draw = 5"}, "draw", "valid dictionary"),
     ({"name": 'name = "a/b"'}, "name", "pattern"),
     ({"protocol": "protocol = 3"}, "protocol", "valid string"),
     ({"extractors": 'extractors = "deit_base"'}, "extractors", "valid list"),
@@ -364,6 +424,7 @@ def test_further_mistakes_are_counted(write):
     [
         ("manifest = 'a'\nfolder = 'b'", "manifest and folder"),
         ("folder = 'b'\n[data.synthetic]", "folder and synthetic"),
+        ("folder = []", "none"),
         ("", "none"),
     ],
 )
@@ -372,10 +433,11 @@ def test_not_exactly_one_source_of_data_is_refused(lines, got, write):
     assert f"data: Expected one of manifest, folder, synthetic; got {got}." in message
 
 
-@pytest.mark.parametrize("lines", ["manifest = 'a'\nidentity = 'x'", "clip = 'x'\n[data.synthetic]"])
-def test_an_expression_without_a_folder_is_refused(lines, write):
-    message = refusal(write(after=f"[data]\n{lines}"))
-    assert "Expected identity and clip expressions with a folder only" in message
+@pytest.mark.parametrize("key", ["dataset", "identity", "clip", "compression", "manipulations", "group"])
+@pytest.mark.parametrize("source", ["manifest = 'a'\n{} = 'x'", "{} = 'x'\n[data.synthetic]"])
+def test_an_option_without_a_folder_is_refused(key, source, write):
+    message = refusal(write(after=f"[data]\n{source.format(key)}"))
+    assert f"data: Expected {key} with a folder only; a manifest has columns." in message
 
 
 @pytest.mark.parametrize(

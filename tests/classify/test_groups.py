@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classify.groups import group_sizes, groups_of, people_of
@@ -32,6 +32,7 @@ def numbered_by_first(groups):
 
 
 @pytest.mark.parametrize("columns", [[], ["identity"], PEOPLE], ids=["clip", "target", "component"])
+@settings(max_examples=40)
 @given(data=st.data())
 def test_groups_agree_with_union_find(columns, manifests, data):
     rows = data.draw(manifests)

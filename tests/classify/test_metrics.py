@@ -72,5 +72,8 @@ def test_mean_and_sample_deviation():
     assert deviation == pytest.approx((5 / 3) ** 0.5)
 
 
-def test_a_single_value_has_no_deviation():
-    assert mean_and_deviation([0.25]) == (0.25, 0.0)
+def test_a_single_value_has_no_deviation(recwarn):
+    mean, deviation = mean_and_deviation([0.25])
+    assert mean == 0.25
+    assert np.isnan(deviation)
+    assert not recwarn.list

@@ -9,9 +9,10 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_info, threadpool_limits
 from xgboost import XGBClassifier
 
-from classify.folds import Fold, fold_numbers
+from classify.folds import fold_numbers
 from classify.metrics import METRICS, evaluate
-from classify.models import CLASSIFIERS, Classifier
+from classify.models import CLASSIFIERS
+from classify.protocols import Fold
 from classify.search import score_with_fold_models, search
 from extract.errors import RequestError
 
@@ -33,7 +34,7 @@ ESTIMATORS = {
     "logistic_regression": LogisticRegression(max_iter=5000),
     "svc": SVC(),
     "random_forest": RandomForestClassifier(random_state=SEED),
-    "xgboost": XGBClassifier(tree_method="hist", random_state=SEED),
+    "xgboost": XGBClassifier(tree_method="hist", n_jobs=1, random_state=SEED),
 }
 TOLERANCE = {"logistic_regression": 1e-6}  # the others agree to the last bit
 METHODS = {"logistic_regression": "decision_function", "svc": "decision_function"}
@@ -57,17 +58,6 @@ def find(noisy, thirds):
         return found, (X, y, thirds(66))
 
     return run
-
-
-@pytest.fixture
-def register(monkeypatch):
-    """Register a classifier for the length of a test."""
-
-    def add(name, build, parameters=("C",)):
-        kind = Classifier(name, build, "decision_function", parameters)
-        monkeypatch.setitem(CLASSIFIERS._entries, name, kind)
-
-    return add
 
 
 @pytest.mark.parametrize(("metric", "scoring"), [("f1", "f1"), ("auc", "roc_auc"), ("accuracy", "accuracy")])
@@ -275,4 +265,29 @@ def test_folds_of_different_sizes_keep_their_rows(noisy):
     for number, fold in enumerate(folds):
         figures = evaluate(y[fold.test], found.scores[fold.test], threshold=0.0)
         assert table.loc[number, "auc"] == figures["auc"]
-    assert np.bincount(fold_numbers(folds)).tolist() == [4, 10, 16]
+    assert np.bincount(fold_numbers(folds, 30)).tolist() == [4, 10, 16]
+
+
+def test_rows_that_no_fold_tests_have_no_score(noisy, thirds):
+    (X, y), (first, _, last) = noisy(), thirds(66)
+    request = {"classifier": "svc", "grid": {"C": [0.1, 1.0]}, "metric": "auc", "seed": SEED}
+    found = search(X, y, folds=[first, last], **request)
+    assert np.flatnonzero(np.isnan(found.scores)).tolist() == list(range(22, 44))
+    assert sorted(set(found.configurations["fold"])) == [0, 1]
+    assert found.configurations[list(METRICS)].notna().all(axis=None)
+
+
+def test_rows_that_sit_a_fold_out_do_not_train_it(noisy, thirds):
+    X, y = noisy()
+    folds = [Fold(fold.train[fold.train % 11 > 0], fold.test) for fold in thirds(66)]
+    found = search(X, y, classifier="svc", grid={"C": [1.0]}, folds=folds, metric="auc", seed=SEED)
+    for fold in folds:
+        expected = SVC(C=1.0).fit(X[fold.train], y[fold.train]).decision_function(X[fold.test])
+        np.testing.assert_array_equal(found.scores[fold.test], expected)
+
+
+def test_one_given_fold_is_enough(noisy):
+    X, y = noisy()
+    fold = Fold(np.arange(40), np.arange(40, 60))
+    found = search(X, y, classifier="svc", grid={"C": [0.1, 1.0]}, folds=[fold], metric="auc", seed=SEED)
+    assert found.configurations["auc"].max() == evaluate(y[40:60], found.scores[40:60], threshold=0.0)["auc"]

@@ -1,16 +1,18 @@
 import dataclasses
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from extract import pipeline
-from extract.datasets.folder import read_folder
+from extract.datasets.crops import read_crops
+from extract.datasets.frames import read_frames
 from extract.errors import RequestError
 from extract.faces import FACE_DETECTORS, Detection, FaceSettings, faces_key
-from extract.manifest import make_manifest
+from extract.manifest import make_manifest, read_manifest
 from extract.pipeline import export_image_folder, find_faces, identify, load_features
 from extract.store import Store, read_png
 
@@ -512,13 +514,22 @@ def test_purged_clips_are_computed_again_and_others_are_not(clips, store, rows):
 
 
 def exported(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+
+
+def read_again(folder):
+    """Return the clips that the data set `crops` reads from a tree, and from its names alone."""
+    (folder / "faces.csv").rename(folder.with_name("faces.csv"))
+    by_name = read_crops(folder).clips
+    folder.with_name("faces.csv").rename(folder / "faces.csv")
+    return read_crops(folder).clips, by_name
 
 
 def test_the_export_is_named_after_label_clip_and_frame(films, store, tmp_path):
     rows, key = films
-    assert export_image_folder(rows, tmp_path / "out", store=store, faces=key) == 12
+    table = export_image_folder(rows, tmp_path / "out", store=store, faces=key)
     names = exported(tmp_path / "out")
+    assert sorted(table["path"]) == names
     assert names[:4] == [f"fake/v1_{frame:06d}.png" for frame in (2, 7, 13, 18)]
     assert names[8:] == [f"real/v0_{frame:06d}.png" for frame in (2, 7, 12, 17)]
 
@@ -576,39 +587,80 @@ def test_further_faces_of_a_frame_are_numbered(clips, store, tmp_path):
     ]
 
 
-CLIP = r"([^/]+)_[0-9]+"
+def test_the_table_beside_the_pictures_says_what_they_are(clips, store, tmp_path):
+    said = {
+        "identity": ["ann", "NA", "007", "", "ä, b", "cid"],
+        "source_identity": ["", "ann", "", "", "", "NA"],
+        "attack": ["", "x", "", "y", "", "x"],
+        "split": ["train", "train", "val", "val", "", ""],
+    }
+    rows, _ = find_faces(identify(six(clips, **said, dataset="mine"), store), WHOLE, store=store)
+    table = export_image_folder(rows, tmp_path / "out", store=store, faces=KEY)
+    again = read_manifest(tmp_path / "out" / "faces.csv").clips
+    pd.testing.assert_frame_equal(again.assign(path=table["path"]), table)
+    columns = ["label", *said, "dataset"]
+    pd.testing.assert_frame_equal(table[columns], rows[columns])
+    assert [Path(path).relative_to(tmp_path / "out").as_posix() for path in again["path"]] == list(
+        table["path"]
+    )
 
 
-def test_the_export_is_read_again_with_the_stated_expression(films, store, tmp_path):
+def test_the_export_is_read_again_as_the_same_clips(films, store, tmp_path):
     rows, key = films
     export_image_folder(rows, tmp_path / "out", store=store, faces=key)
-    clips = read_folder(tmp_path / "out", clip=CLIP).clips
-    assert clips.groupby("clip").size().to_dict() == {"real/v0": 4, "fake/v1": 4, "fake/v2": 4}
-    assert clips.groupby("label").size().to_dict() == {0: 4, 1: 8}
+    for clips in read_again(tmp_path / "out"):
+        assert clips.groupby("clip").size().to_dict() == {"real/v0": 4, "fake/v1": 4, "fake/v2": 4}
+        assert clips.groupby("label").size().to_dict() == {0: 4, 1: 8}
 
 
-@pytest.mark.parametrize("stem", ["id1_0002", "clip_1", "ä b+1", "a-12345678"])
+@pytest.mark.parametrize("stem", ["id1_0002", "clip_1", "ä b+1", "a-12345678", "c_000001", "d.v2"])
 @pytest.mark.usefixtures("bright")
 def test_awkward_clip_names_survive_the_export(clips, store, tmp_path, stem):
     images = {f"x/{stem}.png": (0, 255), f"y/{stem}.png": (0, 250), f"z/{stem}.png": (1, 100)}
     settings = dataclasses.replace(BRIGHT, select="all")
     rows, _ = find_faces(identify(clips(images), store), settings, store=store)
     export_image_folder(rows, tmp_path / "out", store=store, faces=faces_key(settings))
-    again = read_folder(tmp_path / "out", clip=CLIP).clips
-    assert sorted(again.groupby("clip").size()) == [1, 2, 2]
-    assert f"fake/{stem}" in set(again["clip"])
+    for again in read_again(tmp_path / "out"):
+        assert sorted(again.groupby("clip").size()) == [1, 2, 2]
+        assert f"fake/{stem}" in set(again["clip"])
 
 
-def test_frames_of_one_clip_stay_one_clip_in_the_export(clips, store, tmp_path):
-    images = {
-        "real/s1/0.png": (0, 10),
-        "real/s1/1.png": (0, 20),
-        "fake/s2/0.png": (1, 30),
-        "fake/s2/1.png": (1, 40),
-    }
-    clips(images)
-    manifest = read_folder(tmp_path, clip=r"/([^/]+)/")
-    rows, _ = find_faces(identify(manifest, store), WHOLE, store=store)
-    assert rows["clip"].nunique() == 2
-    export_image_folder(rows, tmp_path / "out", store=store, faces=KEY)
-    assert read_folder(tmp_path / "out", clip=CLIP).clips["clip"].nunique() == 2
+FRAMES = {
+    "real/s1/0.png": (0, 10),
+    "real/s1/1.png": (0, 20),
+    "fake/s2/0.png": (1, 30),
+    "fake/s2/1.png": (1, 40),
+}
+
+
+@pytest.fixture
+def frame_rows(clips, store, tmp_path):
+    """Return rows of a real and a fake clip of two frames each, in folders."""
+    clips(FRAMES)
+    return find_faces(identify(read_frames(tmp_path), store), WHOLE, store=store)[0]
+
+
+def test_frames_of_one_clip_stay_one_clip_in_the_export(frame_rows, store, tmp_path):
+    export_image_folder(frame_rows, tmp_path / "out", store=store, faces=KEY)
+    assert exported(tmp_path / "out") == [
+        *("fake/s2_000000.png", "fake/s2_000001.png", "real/s1_000000.png", "real/s1_000001.png")
+    ]
+    for again in read_again(tmp_path / "out"):
+        assert set(again["clip"]) == {"real/s1", "fake/s2"}
+
+
+def test_a_clip_keeps_its_name_where_one_of_its_frames_is_exported(frame_rows, store, tmp_path):
+    one = frame_rows.drop_duplicates("clip")
+    export_image_folder(one, tmp_path / "out", store=store, faces=KEY)
+    assert exported(tmp_path / "out") == ["fake/s2_000000.png", "real/s1_000000.png"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_order_of_the_rows_does_not_change_the_names(films, store, tmp_path, seed):
+    rows, key = films
+    shuffled = rows.sample(frac=1, random_state=seed)
+    for name, part in {"one": rows, "two": shuffled}.items():
+        export_image_folder(part, tmp_path / name, store=store, faces=key)
+    assert exported(tmp_path / "one") == exported(tmp_path / "two")
+    for name in exported(tmp_path / "one"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

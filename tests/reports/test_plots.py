@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -15,19 +14,23 @@ def legend_of(figure):
     return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
+def out_of_fold(run, extractor):
+    return run.units[(extractor, "random_forest")].predictions.query("data == 'out-of-fold'")
+
+
 # -- ROC -----------------------------------------------------------------------------------------------------
 
 
 def test_there_is_one_curve_an_extractor_with_its_best_classifier(make_run):
     frame = roc_frame(make_run())
-    assert list(frame) == ["extractor", "model", "fpr", "tpr"]
+    assert list(frame) == ["protocol", "extractor", "model", "fpr", "tpr"]
     titles = [model.rpartition(":")[0] for model in frame["model"].unique()]
     assert titles == ["MobileNetV2, Random forest", "ReActNet-A (random), Random forest"]
 
 
 def test_a_curve_is_that_of_the_out_of_fold_scores(make_run):
     run = make_run()
-    scored = run.units[("mobilenetv2", "random_forest")].predictions
+    scored = out_of_fold(run, "mobilenetv2")
     for curve in (part for model, part in roc_frame(run).groupby("model") if model.startswith("Mobile")):
         area = np.trapezoid(curve["tpr"], curve["fpr"])
         assert area == pytest.approx(roc_auc_score(scored["label"], scored["score"]))
@@ -37,8 +40,9 @@ def test_a_curve_is_that_of_the_out_of_fold_scores(make_run):
 
 
 def test_the_roc_picture_draws_exactly_its_frame(make_run):
-    frame = roc_frame(make_run())
-    lines = lines_of(plot_roc(frame))
+    run = make_run()
+    frame = roc_frame(run)
+    lines = lines_of(plot_roc(frame, run))
     assert list(lines) == [*frame["model"].unique(), "chance"]
     for model, curve in frame.groupby("model"):
         np.testing.assert_array_equal(lines[model].get_xdata(), curve["fpr"])
@@ -46,7 +50,8 @@ def test_the_roc_picture_draws_exactly_its_frame(make_run):
 
 
 def test_random_weights_are_marked_in_the_legend(make_run):
-    legend = legend_of(plot_roc(roc_frame(make_run())))
+    run = make_run()
+    legend = legend_of(plot_roc(roc_frame(run), run))
     assert sum("(random)" in text for text in legend) == 1
     assert any(text.startswith("ReActNet-A (random)") for text in legend)
 
@@ -56,9 +61,10 @@ def test_random_weights_are_marked_in_the_legend(make_run):
 
 def test_the_threshold_frame_has_every_cut_of_the_best_model(make_run):
     run = make_run()
-    scored = run.units[("reactnet_a", "random_forest")].predictions
+    scored = out_of_fold(run, "reactnet_a")
     frame = threshold_frame(run)
-    assert list(frame) == ["extractor", "weights", "classifier", "threshold", "f1", "recall", "fpr"]
+    model = ["protocol", "extractor", "weights", "classifier"]
+    assert list(frame) == [*model, "threshold", "f1", "recall", "fpr"]
     assert set(frame["weights"]) == {"random"}
     assert len(frame) == len(set(scored["score"])) + 1
     for cut in frame.itertuples():
@@ -90,11 +96,41 @@ def test_the_threshold_pictures_title_marks_random_weights(make_run):
     assert title == "ReActNet-A (random) with Random forest, out-of-fold faces"
 
 
+# -- both ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["roc", "thresholds"])
+def draw(request):
+    """Draw one of the pictures of a run."""
+    frame, plot = {"roc": (roc_frame, plot_roc), "thresholds": (threshold_frame, plot_thresholds)}[
+        request.param
+    ]
+    return lambda run: plot(frame(run), run)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "end"),
+    [
+        ("target", ", out-of-fold faces"),
+        ("frame", ", out-of-fold faces\n(LEAKY protocol: frame)"),
+        ("clip", ", out-of-fold faces\n(LEAKY protocol: clip)"),
+    ],
+)
+def test_the_titles_of_leaky_protocols_are_marked_on_a_line_of_their_own(protocol, end, draw, make_run):
+    assert draw(make_run(protocol=protocol)).axes[0].get_title().endswith(end)
+
+
+@pytest.mark.parametrize("protocol", ["component", "frame", "official"])
+def test_nothing_of_a_picture_is_cut_off(protocol, draw, make_run, check_whole):
+    check_whole(draw(make_run(protocol=protocol)))
+
+
 # -- files ---------------------------------------------------------------------------------------------------
 
 
 def test_a_figure_is_saved_as_png_and_svg_and_nothing_else(make_run, tmp_path):
-    save(plot_roc(roc_frame(make_run())), tmp_path / "figures" / "roc")
+    run = make_run()
+    save(plot_roc(roc_frame(run), run), tmp_path / "figures" / "roc")
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["roc.png", "roc.svg"]
     assert (tmp_path / "figures" / "roc.png").read_bytes().startswith(b"\x89PNG")
     assert "ReActNet-A (random)" in (tmp_path / "figures" / "roc.svg").read_text(encoding="utf-8")
@@ -109,8 +145,9 @@ def test_the_same_figure_is_saved_with_the_same_bytes(make_run, tmp_path):
 
 
 def test_another_figure_has_other_bytes(make_run, tmp_path):
-    frame = roc_frame(make_run())
-    moved = pd.concat([frame.assign(tpr=frame["tpr"] / 2)])
+    run = make_run()
+    frame = roc_frame(run)
+    moved = frame.assign(tpr=frame["tpr"] / 2)
     for name, each in (("a", frame), ("b", moved)):
-        save(plot_roc(each), tmp_path / name / "roc")
+        save(plot_roc(each, run), tmp_path / name / "roc")
     assert (tmp_path / "a" / "roc.svg").read_bytes() != (tmp_path / "b" / "roc.svg").read_bytes()

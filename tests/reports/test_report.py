@@ -6,11 +6,12 @@ import pytest
 from rich.console import Console
 
 from benchmarks.results import purge_results, read_run
+from classify.protocols import PROTOCOLS
 from extract.errors import RequestError
 from reports.formats import latex, markdown
 from reports.plots import roc_frame, threshold_frame
 from reports.report import show, write_report
-from reports.tables import main_table, models_table, summary, thresholds_table
+from reports.tables import audit_table, main_table, models_table, summary, thresholds_table
 
 DEMO = {
     "inception_v4": ("Inception-v4", "random"),
@@ -46,7 +47,7 @@ def test_a_report_adds_tables_and_figures_and_changes_nothing_else(write_run):
     after = bytes_of(folder)
     added = [
         f"tables/{name}.{suffix}"
-        for name in ("main", "models", "thresholds")
+        for name in ("main", "models", "thresholds", "audit")
         for suffix in ("md", "tex", "csv")
     ]
     added += [
@@ -59,7 +60,7 @@ def test_a_report_adds_tables_and_figures_and_changes_nothing_else(write_run):
 def test_the_files_are_the_tables_and_frames_of_the_run(write_run):
     folder = write_run()
     run = write_report(folder)
-    for table in (main_table(run), models_table(run), thresholds_table(run)):
+    for table in (main_table(run), models_table(run), thresholds_table(run), audit_table(run)):
         home = folder / "tables"
         assert (home / f"{table.name}.md").read_text(encoding="utf-8") == markdown(table)
         assert (home / f"{table.name}.tex").read_text(encoding="utf-8") == latex(table)
@@ -71,8 +72,9 @@ def test_the_files_are_the_tables_and_frames_of_the_run(write_run):
 
 
 def test_a_run_reads_back_as_it_was_made(write_run, make_run):
-    ours, theirs = main_table(make_run()), main_table(read_run(write_run()))
-    assert (ours.header, ours.rows, ours.notes) == (theirs.header, theirs.rows, theirs.notes)
+    ours, theirs = make_run(), read_run(write_run())
+    for table in (main_table, models_table, thresholds_table, audit_table):
+        assert markdown(table(ours)) == markdown(table(theirs))
 
 
 def test_a_report_again_has_the_same_bytes(write_run):
@@ -125,15 +127,7 @@ def test_no_cell_is_lost_with_five_extractors(width, make_run):
         assert text.count(title) >= 2
 
 
-@pytest.mark.parametrize(
-    "width",
-    [
-        pytest.param(
-            80,
-        ),
-        120,
-    ],
-)
+@pytest.mark.parametrize("width", [80, 120])
 def test_no_perfect_score_and_no_title_is_lost_with_five_extractors(width, make_run):
     run = make_run(extractors=DEMO, classifiers=FOUR)
     for unit in run.units.values():
@@ -160,7 +154,16 @@ def test_random_weights_are_marked_under_the_names(width, make_run):
 
 
 def test_the_best_model_is_named_with_its_mark(make_run):
-    assert "Best by F1: ReActNet-A (random) with Random forest." in shown(make_run())
+    assert "Best by out-of-fold F1: ReActNet-A (random) with Random forest." in shown(make_run())
+
+
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_leaky_protocols_and_no_others_are_marked_above_and_below_the_figures(protocol, make_run):
+    text = " ".join(shown(make_run(protocol=protocol)).split())
+    marked = int(PROTOCOLS[protocol].leaky)
+    assert text.count(f"(LEAKY protocol: {protocol})") == 2 * marked
+    assert text.count(f"(protocol {protocol}, LEAKY: ") == marked
+    assert text.count("LEAKY") == 3 * marked
 
 
 def test_the_notes_and_the_folder_are_shown(make_run):

@@ -1,37 +1,31 @@
 """The tables; after a wanted change run these tests once with UPDATE_GOLDEN=1 set, and read the diff."""
 
-import os
-import re
-from pathlib import Path
+import statistics
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from reports.formats import Cell, Table, latex, markdown
-from reports.tables import (
-    best_model,
-    extractor_title,
-    main_table,
-    models_table,
-    summary,
-    thresholds_table,
-    weights_word,
-)
+from classify.audit import audit_folds
+from classify.protocols import Fold
+from reports.formats import latex, markdown
+from reports.tables import audit_table, best_model, main_table, models_table, summary, thresholds_table
 
-GOLDEN = Path(__file__).parent / "golden"
-TABLES = {"main": main_table, "models": models_table, "thresholds": thresholds_table}
+TABLES = {
+    "main": main_table,
+    "models": models_table,
+    "thresholds": thresholds_table,
+    "audit": audit_table,
+}
 WRITERS = {"md": markdown, "tex": latex, "csv": lambda table: table.frame.to_csv(index=False)}
-every_table = pytest.mark.parametrize("name", list(TABLES))
 
 
-@every_table
+@pytest.mark.parametrize("name", list(TABLES))
 @pytest.mark.parametrize("suffix", list(WRITERS))
-def test_a_table_is_the_golden_one(name, suffix, make_run):
+def test_a_table_is_the_golden_one(name, suffix, make_run, check_golden):
     table = TABLES[name](make_run())
     assert table.name == name
-    text, golden = WRITERS[suffix](table), GOLDEN / f"{name}.{suffix}"
-    if os.environ.get("UPDATE_GOLDEN"):
-        golden.write_bytes(text.encode())
-    assert text.encode() == golden.read_bytes()
+    check_golden(f"{name}.{suffix}", WRITERS[suffix](table))
 
 
 def cells(table):
@@ -39,7 +33,7 @@ def cells(table):
 
 
 def bold(table):
-    return {(i, j) for i, row in enumerate(table.rows) for j, cell in enumerate(row) if cell.best}
+    return {(i, j) for i, row in enumerate(table.rows) for j, cell in enumerate(row) if cell.bold}
 
 
 # -- figures -------------------------------------------------------------------------------------------------
@@ -48,6 +42,29 @@ def bold(table):
 def test_a_figure_is_mean_and_sample_deviation_in_percent(make_run):
     # logistic regression on mobilenetv2, AUC: 170, 173, 176, 179 of 256
     assert cells(main_table(make_run()))[0][:2] == ["Logistic regression", "68.16 ± 1.51"]
+
+
+def test_every_figure_is_the_mean_and_the_deviation_of_its_folds(make_run):
+    run = make_run()
+    for line in summary(run).itertuples():
+        metrics = run.units[(line.extractor, line.classifier)].metrics
+        mine = metrics[
+            (metrics["data"] == line.data) & (metrics["level"] == line.level) & (metrics["rule"] == line.rule)
+        ]
+        folds = mine[line.metric].tolist()
+        assert line.mean == pytest.approx(statistics.mean(folds))
+        if line.data == "external":
+            assert len(folds) == 1
+            assert np.isnan(line.deviation)
+        else:
+            assert line.deviation == pytest.approx(statistics.stdev(folds))
+
+
+def test_the_shown_figures_are_those_of_the_csv(make_run):
+    for table in (main_table(make_run(published=None)), models_table(make_run())):
+        shown = [text for row in cells(table) for text in row if "±" in text]
+        pairs = zip(table.frame["mean"], table.frame["deviation"], strict=True)
+        assert sorted(shown) == sorted(f"{100 * mean:.2f} ± {100 * dev:.2f}" for mean, dev in pairs)
 
 
 def test_a_published_figure_stands_in_brackets_beside_ours(make_run):
@@ -66,7 +83,6 @@ def test_the_summary_has_one_line_a_figure(make_run):
     keys = ["extractor", "classifier", "data", "level", "rule", "metric"]
     assert not frame.duplicated(keys).any()
     assert len(frame) == 2 * 2 * 2 * 2 * 2 * 5
-    assert (frame.loc[frame["data"] == "external", "deviation"] == 0).all()
 
 
 def test_published_figures_stand_at_image_level_and_the_default_threshold_only(make_run):
@@ -128,6 +144,12 @@ def test_the_thresholds_of_the_best_model_are_shown(make_run):
     ]
 
 
+def test_the_notes_of_thresholds_explain_cross_fitting_and_what_is_deployed(make_run):
+    note = thresholds_table(make_run()).notes[0]
+    assert note.startswith("Image level, %. Cross-fitted out-of-fold rows: each fold's threshold is chosen")
+    assert note.endswith("To deploy: chosen on all out-of-fold scores; this one is applied to external data.")
+
+
 def test_external_figures_have_no_deviation(make_run):
     rows = cells(thresholds_table(make_run()))
     assert all("±" in text for text in rows[0][4:])
@@ -144,129 +166,54 @@ def test_the_csv_of_thresholds_has_every_model(make_run):
     assert {"applied_lowest", "applied_highest", "deploy", "f1", "f1_deviation"} <= set(frame)
 
 
-# -- notes ---------------------------------------------------------------------------------------------------
+# -- audit ---------------------------------------------------------------------------------------------------
 
 
-def test_the_notes_say_what_the_figures_are(make_run):
-    notes = " ".join(main_table(make_run()).notes)
-    assert "over 4 folds (protocol target: no person shown is on both sides; a face put in may be)" in notes
-    assert "12 faces of 6 clips (3 fake), identities: 1." in notes
-    assert "Parameters were selected by F1 on the same folds" in notes
-    assert "Calling every face fake has recall 100.00, F1 66.67, accuracy 50.00." in notes
-    assert "[In brackets] as published: Somebody & Co. 2025, table_1." in notes
+def test_the_audit_made_by_hand_is_that_of_its_faces(make_run):
+    run, rows = make_run(), np.arange(12)
+    tested = [run.faces["fold"].to_numpy() == number for number in range(4)]
+    folds = [Fold(rows[~test], rows[test]) for test in tested]
+    hashes = np.repeat(np.eye(12, dtype=np.float32), 2, axis=1)  # four bits of 24 apart: far
+    hashes[4] = hashes[0]
+    audit = audit_folds(run.faces, {"target": folds}, bits=hashes)
+    pd.testing.assert_frame_equal(audit, run.audit, check_dtype=False)
 
 
-def test_fits_that_did_not_converge_are_named(make_run):
+def test_a_line_of_the_audit_says_what_a_fold_shares(make_run):
+    table = audit_table(make_run())
+    line = ["target", "1", "3 + 3 (50 %)", "1 + 1 (50 %)", "0", "0", "0 of 1", "1 of 2", "100 %", "25 %"]
+    assert cells(table)[0] == line
+    assert [row[1] for row in cells(table)] == ["1", "2", "3", "4"]
+
+
+def test_every_column_of_the_audit_stands_under_its_heading(make_run):
     run = make_run()
-    assert "Not converged: MobileNetV2 with Logistic regression." in main_table(run).notes
-    assert "Not converged: MobileNetV2 with Logistic regression." in models_table(run).notes
-
-
-def test_no_note_is_about_convergence_where_all_converged(make_run):
-    run = make_run(extractors={"mobilenetv2": ("MobileNetV2", "hub")}, classifiers=("random_forest",))
-    run.units.update({key: _converged(unit) for key, unit in run.units.items()})
-    assert not any("converged" in note for note in main_table(run).notes)
-
-
-def _converged(unit):
-    return type(unit)(unit.best, True, unit.deploy, unit.metrics, unit.predictions)
-
-
-# -- random weights ------------------------------------------------------------------------------------------
-
-MARK = "Marked (random): random, untrained weights (ReActNet-A); such figures say nothing about the trained network."
-
-
-@every_table
-@pytest.mark.parametrize("writer", [markdown, latex], ids=["md", "tex"])
-def test_random_weights_are_marked_in_every_table(name, writer, make_run):
-    text = writer(TABLES[name](make_run()))
-    assert "ReActNet-A (random)" in text
-    assert MARK in text
-    assert not re.search(r"ReActNet-A(?! \(random\))", text.replace(MARK, ""))  # never without the mark
-
-
-@every_table
-def test_random_weights_are_marked_in_every_csv(name, make_run):
-    frame = TABLES[name](make_run()).frame
-    assert frame.groupby("extractor")["weights"].unique().map(list).to_dict() == {
-        "mobilenetv2": ["package"],
-        "reactnet_a": ["random"],
+    run.audit["shared_clips"], run.audit["sat_out_clips"] = 1234, 5678
+    run.audit[["test_identities", "test_people", "test_faces", "sources"]] = [60, 70, 80, 50]
+    run.audit[["shared_identities", "shared_people"]] = [6, 7]
+    table = audit_table(run)
+    assert dict(zip(table.header, cells(table)[1], strict=True)) == {
+        **{"Protocol": "target", "Fold": "2", "Train real+fake (fake)": "3 + 3 (50 %)"},
+        **{"Test real+fake (fake)": "1 + 1 (50 %)"},
+        **{"Sat out": "5,678", "Shared clips": "1,234", "Shared identities": "6 of 60"},
+        **{"Shared people": "7 of 70", "Sources in training": "2 %", "Near-duplicates": "0 %"},
     }
 
 
-@every_table
-def test_nothing_is_marked_where_nothing_is_random(name, make_run):
-    run = make_run(extractors={"a": ("A", "hub"), "b": ("B", "directory")})
-    assert "random" not in markdown(TABLES[name](run)).replace("Random forest", "")
+def test_a_share_of_nothing_is_a_dash(make_run):
+    run = make_run()
+    # no fake of the last fold has a known source
+    assert [row[8] for row in cells(audit_table(run))] == ["100 %", "100 %", "0 %", "-"]
+    assert [row[9] for row in cells(audit_table(run))] == ["25 %", "0 %", "50 %", "0 %"]
+    run.audit["near_duplicates"] = np.nan  # nothing was hashed
+    assert {row[9] for row in cells(audit_table(run))} == {"-"}
 
 
-@pytest.mark.parametrize(
-    ("weights", "word", "title"),
-    [
-        ("random", "random", "Net (random)"),
-        ("plugin", "plugin", "Net"),
-        *((kind, "pretrained", "Net") for kind in ("directory", "package", "hub")),
-    ],
-)
-def test_an_extractor_is_called_by_what_it_ran_on(weights, word, title, make_run):
-    run = make_run(extractors={"net": ("Net", weights)})
-    assert weights_word(run, "net") == word
-    assert extractor_title(run, "net") == title
+def test_the_audit_names_what_its_protocol_promises(make_run):
+    notes = audit_table(make_run(protocol="component")).notes
+    assert notes[0] == "Protocol component: no person, shown or put in, is on both sides."
 
 
-# -- formats -------------------------------------------------------------------------------------------------
-
-
-def table_of(text):
-    return Table("t", f"title {text}", ("", text), ((Cell("row"), Cell(text, best=True)),), (text,), None)
-
-
-@every_table
-def test_every_markdown_row_has_every_column(name, make_run):
-    table = TABLES[name](make_run())
-    lines = [line for line in markdown(table).splitlines() if line.startswith("|")]
-    assert len(lines) == len(table.rows) + 2
-    assert {line.count("|") for line in lines} == {len(table.header) + 1}
-
-
-@every_table
-def test_every_latex_row_has_every_column(name, make_run):
-    table = TABLES[name](make_run())
-    body = latex(table).split(r"\toprule")[1].split(r"\bottomrule")[0]
-    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == len(table.rows) + 1
-    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(table.header) - 1}
-    assert rf"\begin{{tabular}}{{{'l' * len(table.header)}}}" in latex(table)
-
-
-def test_best_cells_are_bold_in_markdown_and_latex():
-    assert "| row | **0.5** |" in markdown(table_of("0.5"))
-    assert r"row & \textbf{0.5} \\" in latex(table_of("0.5"))
-
-
-def test_a_bar_does_not_end_a_markdown_cell():
-    assert r"| row | **a\|b** |" in markdown(table_of("a|b"))
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        *((character, "\\" + character) for character in "&%$#_{}"),
-        ("±", r"$\pm$"),
-        ("a_b & 5 %", r"a\_b \& 5 \%"),
-    ],
-)
-def test_latex_escapes_what_it_would_read_as_commands(text, escaped):
-    written = latex(table_of(text))
-    assert rf" & {escaped} \\" in written
-    assert rf"\textbf{{{escaped}}}" in written
-    assert rf"\caption{{title {escaped}. {escaped}}}" in written
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [("R^2", r"R\textasciicircum{}2"), ("~5", r"\textasciitilde{}5"), (r"C:\new", r"C:\textbackslash{}new")],
-)
-def test_latex_escapes_hat_tilde_and_backslash(text, escaped):
-    assert rf" & {escaped} \\" in latex(table_of(text))
+def test_the_csv_of_the_audit_is_the_audit(make_run):
+    run = make_run()
+    pd.testing.assert_frame_equal(audit_table(run).frame, run.audit)

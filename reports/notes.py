@@ -1,0 +1,135 @@
+"""What a table or a figure must be read with: titles, marks, and the notes below it."""
+
+from benchmarks.results import Finished, Run
+from classify.models import CLASSIFIERS
+from classify.protocols import PROTOCOLS
+
+TITLES = {"auc": "AUC", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "precision": "Precision"}
+
+
+def reported(run: Run) -> str:
+    """Return the data that the main figures are about: the data set's own test part, or the out-of-fold rows."""
+    return "test" if given(run) else "out-of-fold"
+
+
+def chosen_on(run: Run) -> str:
+    """Return the data that parameters, thresholds and the best model are chosen on."""
+    return "validation" if given(run) else "out-of-fold"
+
+
+def leaky(run: Finished) -> str:
+    """Return what a title ends with where its protocol leaks, else nothing."""
+    return f" (LEAKY protocol: {run.suite.protocol})" if PROTOCOLS[run.suite.protocol].leaky else ""
+
+
+def protocol_title(name: str) -> str:
+    """Return a protocol's name, marked where it leaks."""
+    return f"{name}{' (LEAKY)' if PROTOCOLS[name].leaky else ''}"
+
+
+def weights_word(run: Finished, extractor: str) -> str:
+    """Say in a word what an extractor ran on: random, plugin or pretrained."""
+    kind = run.extractors[extractor]["weights"]
+    return kind if kind in ("random", "plugin") else "pretrained"
+
+
+def extractor_title(run: Finished, extractor: str) -> str:
+    """Return an extractor's title, marked where its weights are random."""
+    entry = run.extractors[extractor]
+    return f"{entry['title']}{' (random)' if entry['weights'] == 'random' else ''}"
+
+
+def given(run: Run) -> bool:
+    """Say whether the data set's own test part was judged, once."""
+    return any("test" in set(unit.metrics["data"]) for unit in run.units.values())
+
+
+def run_notes(run: Run, *, published: bool) -> tuple[str, ...]:
+    """Say what the main tables must be read with."""
+    suite, counts, kind = run.suite, run.counts, PROTOCOLS[run.suite.protocol]
+    share = counts["fake_faces"] / counts["faces"]
+    unconverged = _unconverged(run)
+    return (
+        f"{_over(run)} (protocol {suite.protocol}{', LEAKY' if kind.leaky else ''}: {kind.apart}); "
+        f"{counts['faces']:,} faces of {counts['clips']:,} clips ({counts['fake_clips']:,} fake) tested, "
+        f"{f'{others:,} other clips not, ' if (others := counts['other_clips']) else ''}"
+        f"identities: {counts['identities']:,}. Recall, F1, accuracy and precision at each classifier's default "
+        "threshold.",
+        *sharing(run),
+        *unknown(run),
+        selection(run),
+        f"Calling every face fake has recall 100.00, F1 {200 * share / (1 + share):.2f}, accuracy {100 * share:.2f}.",
+        *([f"Not converged: {unconverged}."] if unconverged else []),
+        *marks(run),
+        *(
+            [f"[In brackets] as published: {suite.published.source}."]
+            if published and suite.published
+            else []
+        ),
+    )
+
+
+def _over(run: Run) -> str:
+    if not given(run):
+        return f"Mean ± standard deviation over {run.suite.folds} folds"
+    return "The data set's own test part, judged once with the mean of the models that chose parameters and thresholds"
+
+
+def sharing(run: Finished) -> list[str]:
+    """Say what the audit found on both sides, over all folds."""
+    audit = run.audit.select_dtypes("number").sum()
+    words = [
+        (audit["shared_clips"], audit["test_real_clips"] + audit["test_fake_clips"], "of the test clips"),
+        (audit["shared_identities"], audit["test_identities"], "of the test identities"),
+        (audit["sources_in_training"], audit["sources"], "of the test fakes' source identities"),
+        (audit["near_duplicates"], audit["test_faces"], "of the test faces, by a near-duplicate"),
+    ]
+    found = [
+        f"{'less than 1' if 100 * count < whole else f'{100 * count / whole:.0f}'} % {what}"
+        for count, whole, what in words
+        if count
+    ]
+    return [f"Also in training: {'; '.join(found)} (table audit)."] if found else []
+
+
+def selection(run: Run) -> str:
+    """Say on what the parameters were chosen, and whether that flatters the figures."""
+    if given(run):
+        return (
+            f"Parameters (by {TITLES[run.suite.metric]}) and thresholds (by their rules) were chosen inside the "
+            "training part."
+        )
+    return (
+        f"Parameters were selected by {TITLES[run.suite.metric]} on the same folds, so these figures lean to the "
+        "optimistic side."
+    )
+
+
+def unknown(run: Finished) -> list[str]:
+    """Say how many clips may leak, because nobody said whom they show."""
+    count, clips = run.counts["unknown"], run.counts["clips"] + run.counts["other_clips"]
+    if not count:
+        return []
+    return [
+        f"{count:,} of {clips:,} clips name no identity and count for themselves: people who appear "
+        "twice can be on both sides of a split."
+    ]
+
+
+def marks(run: Finished) -> list[str]:
+    """Say which extractors ran on random weights."""
+    names = [entry["title"] for entry in run.extractors.values() if entry["weights"] == "random"]
+    if not names:
+        return []
+    return [
+        f"Marked (random): random, untrained weights ({', '.join(names)}); such figures say nothing about the "
+        "trained network."
+    ]
+
+
+def _unconverged(run: Run) -> str:
+    titles = []
+    for (extractor, classifier), unit in run.units.items():
+        if not unit.converged:
+            titles.append(f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}")
+    return ", ".join(titles)

@@ -73,6 +73,8 @@ def _count(found: pd.DataFrame, drawn: pd.DataFrame, out: Path) -> pd.DataFrame:
 
 def _check_empty(out: Path, own: set[str]) -> None:
     """Refuse a tree with files that this export does not write, before it writes any."""
+    for leftover in out.rglob(".tmp-*"):  # of an export that was killed
+        leftover.unlink(missing_ok=True)
     others = [
         path for path in out.rglob("*") if path.is_file() and path.relative_to(out).as_posix() not in own
     ]

@@ -143,12 +143,12 @@ def _sides(line: "pd.Series[float]", side: str) -> str:
 # Heading -> how a line of the audit is written under it.
 COLUMNS: dict[str, Callable[["pd.Series[float]"], str]] = {
     "fold": lambda line: f"{line['fold']:.0f}",
-    "train real+fake (fake)": lambda line: _sides(line, "train"),
-    "test real+fake (fake)": lambda line: _sides(line, "test"),
+    "train real+fake": lambda line: _sides(line, "train"),
+    "test real+fake": lambda line: _sides(line, "test"),
     "sat out": lambda line: f"{line['sat_out_clips']:,.0f}",
     "shared clips": lambda line: f"{line['shared_clips']:,.0f}",
     "shared identities": lambda line: _of(line["shared_identities"], line["test_identities"]),
     "shared people": lambda line: _of(line["shared_people"], line["test_people"]),
-    "sources in training": lambda line: _share(line["sources_in_training"], line["sources"]),
+    "shared sources": lambda line: _share(line["sources_in_training"], line["sources"]),
     "near-duplicates": lambda line: _share(line["near_duplicates"], line["test_faces"]),
 }

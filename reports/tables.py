@@ -160,9 +160,9 @@ def audit_table(run: Finished) -> Table:
             f"Protocol {protocol_title(name)}: {PROTOCOLS[name].apart}."
             for name in run.audit["protocol"].unique()
         ),
-        "Train and test in clips. Shared, in training, too, of those in test: clips; identities (persons shown); "
-        "people (shown or put in). Sources in training: test fakes whose source identity, the face that one sees "
-        "in a swap, is in training, shown or put in. Near-duplicates: test faces with a picture in training that "
+        "Train and test in clips (share of fakes). Shared, in training, too, of those in test: clips; identities "
+        "(persons shown); people (shown or put in); sources (test fakes whose source identity, the face that one "
+        "sees in a swap, is in training, shown or put in). Near-duplicates: test faces with a picture in training that "
         f"differs in at most {100 * NEAR:.0f} % of the bits of a perceptual hash.",
         *([] if isinstance(run, Run) else [PARTS]),
         *unknown(run),

@@ -108,6 +108,17 @@ def test_the_same_export_into_the_same_tree_changes_nothing(drawn, export):
     assert {name: (drawn[0] / name).read_bytes() for name in files(drawn[0])} == before
 
 
+def test_an_export_that_was_killed_is_completed(drawn, export, tmp_path):
+    out, _, _ = export(tmp_path / "out", top="draw = { train = 12, test = 4 }")
+    (out / "faces.csv").unlink()
+    (out / "verification.csv").unlink()
+    for path in sorted(out.rglob("*.png"))[::2]:
+        path.unlink()
+    (out / "train" / "real" / ".tmp-0123").write_bytes(b"half")
+    export(out, top="draw = { train = 12, test = 4 }")
+    assert files(out) == files(drawn[0])
+
+
 def test_another_seed_draws_other_faces(drawn, export, tmp_path):
     out, _, _ = export(tmp_path / "other", top="draw = { train = 12, test = 4 }\nseed = 1")
     assert files(out) != files(drawn[0])

@@ -52,8 +52,9 @@ def test_the_suite_of_a_request_names_its_data_set(tiny, request_for, training):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_decides_the_figures_is_in_the_key(change, tiny, request_for):
-    assert request_for(tiny().model_copy(update=change)).key != request_for(tiny()).key
+def test_what_decides_the_figures_is_in_the_key(change, tiny, request_for, swaps):
+    suite = tiny(data=swaps)
+    assert request_for(suite.model_copy(update=change)).key != request_for(suite).key
 
 
 def test_what_else_is_asked_for_is_in_the_key(tiny, request_for):

@@ -192,6 +192,7 @@ def test_tested_faces_and_clips_are_counted():
         "fake_faces": 1,
         "clips": 3,
         "fake_clips": 1,
+        "other_faces": 2,
         "other_clips": 2,
         "identities": 2,
         "unknown": 2,

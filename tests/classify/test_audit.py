@@ -239,13 +239,13 @@ def test_the_audit_is_described_in_words_and_a_table(example, rng):
     assert head == "Protocol clip, LEAKY: frames of one clip stay together, people do not."
     expected = {
         "fold": "1",
-        "train real+fake (fake)": "1 + 2 (67 %)",
-        "test real+fake (fake)": "1 + 5 (83 %)",
+        "train real+fake": "1 + 2 (67 %)",
+        "test real+fake": "1 + 5 (83 %)",
         "sat out": "1",
         "shared clips": "1",
         "shared identities": "2 of 4",
         "shared people": "4 of 7",
-        "sources in training": "75 %",
+        "shared sources": "75 %",
         "near-duplicates": "14 %",
     }
     assert titles.split() == " ".join(expected).split()

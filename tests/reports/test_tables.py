@@ -193,10 +193,10 @@ def test_every_column_of_the_audit_stands_under_its_heading(make_run):
     run.audit[["shared_identities", "shared_people"]] = [6, 7]
     table = audit_table(run)
     assert dict(zip(table.header, cells(table)[1], strict=True)) == {
-        **{"Protocol": "target", "Fold": "2", "Train real+fake (fake)": "3 + 3 (50 %)"},
-        **{"Test real+fake (fake)": "1 + 1 (50 %)"},
+        **{"Protocol": "target", "Fold": "2", "Train real+fake": "3 + 3 (50 %)"},
+        **{"Test real+fake": "1 + 1 (50 %)"},
         **{"Sat out": "5,678", "Shared clips": "1,234", "Shared identities": "6 of 60"},
-        **{"Shared people": "7 of 70", "Sources in training": "2 %", "Near-duplicates": "0 %"},
+        **{"Shared people": "7 of 70", "Shared sources": "2 %", "Near-duplicates": "0 %"},
     }
 
 

@@ -41,6 +41,7 @@ T = TypeVar("T")
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help texts hold square brackets
     help="Which frozen backbone with which classifier catches a deepfake, how sure is that number, and where to "
     "put the threshold. Without a command: the demo suite, which needs neither data nor a network.",
 )
@@ -74,6 +75,9 @@ GroupOption = Annotated[
     typer.Option(help="Of DFDC: family (clips of one original) or part (a whole part) is a person."),
 ]
 ProtocolOption = Annotated[str | None, typer.Option(help=f"In place of the suite's: {', '.join(PROTOCOLS)}.")]
+UnknownOption = Annotated[
+    bool, typer.Option("--leave-out-unknown", help="With strict: leave out fakes whose source is not known.")
+]
 ExtractorOption = Annotated[
     list[str] | None, typer.Option("--extractor", help="Only this one of the suite's; repeat it for several.")
 ]
@@ -106,6 +110,7 @@ def run(
     manipulation: ManipulationOption = None,
     group: GroupOption = None,
     protocol: ProtocolOption = None,
+    leave_out_unknown: UnknownOption = False,
     extractor: ExtractorOption = None,
     classifier: ClassifierOption = None,
     weights: WeightsOption = None,
@@ -117,6 +122,7 @@ def run(
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
+    chosen = _leaving_out(chosen, leave_out_unknown)
     folder = run_suite(chosen, machine=_machine(cache, jobs), out=out, weights=weights)
     show(write_report(folder, track=terminal_progress), _console())
 
@@ -134,6 +140,7 @@ def compare(
     manipulation: ManipulationOption = None,
     group: GroupOption = None,
     protocol: ProtocolOption = None,
+    leave_out_unknown: UnknownOption = False,
     extractor: ExtractorOption = None,
     classifier: ClassifierOption = None,
     attack: Annotated[
@@ -153,6 +160,7 @@ def compare(
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
+    chosen = _leaving_out(chosen, leave_out_unknown)
     folder = compare_training(
         comparison,
         chosen,
@@ -344,6 +352,10 @@ def _narrowed(
     suite = suite.model_copy(update=changes)
     check_names(suite)
     return suite
+
+
+def _leaving_out(suite: Suite, leave_out_unknown: bool) -> Suite:
+    return suite.model_copy(update={"unknown_sources": "leave_out"}) if leave_out_unknown else suite
 
 
 def _among(known: Mapping[str, T], name: str, kind: str) -> T:

@@ -62,7 +62,7 @@ def _count(found: pd.DataFrame, drawn: pd.DataFrame, out: Path) -> pd.DataFrame:
     before, after = (
         rows.groupby(by).agg(faces=("face", "size"), clips=("clip", "nunique")) for rows in (found, drawn)
     )
-    report = before.join(after, lsuffix="_found", how="left").fillna(0).astype(int).reset_index()
+    report = before.add_suffix("_found").join(after, how="left").fillna(0).astype(int).reset_index()
     names = ["fake" if label else "real" for label in report["label"]]
     folders = [f"{s}/{n}" if s else n for s, n in zip(report["split"], names, strict=True)]
     files = [len(list((out / folder).glob("*"))) for folder in folders]

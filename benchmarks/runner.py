@@ -159,7 +159,7 @@ def _run_unit(
         "external": external,
     }.items():
         if new is not None:
-            scores = score_with_fold_models(X, y, new.X, params=found.best, **fit)
+            scores = score_with_fold_models(X, y, new.X, params=found.best, what=data, **fit)
             scored[data] = _predictions(new.rows, scores, np.full(len(scores), -1))
     unit = judge(found, scored, rules=suite.thresholds, default=CLASSIFIERS[classifier].default_threshold)
     write_unit(unit_folder(folder, name, classifier), found=found, unit=unit, scratch=folder / "scratch")

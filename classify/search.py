@@ -116,6 +116,7 @@ def score_with_fold_models(
     seed: int,
     n_jobs: int = 1,
     track: Track = no_progress,
+    what: str = "external",
 ) -> Floats:
     """Score new rows (m, d) with the mean of the models fitted on each fold's training part: (m,) float64.
 
@@ -126,7 +127,7 @@ def score_with_fold_models(
         delayed(fit_and_score)(X, y, new, classifier=classifier, params=params, rows=fold.train, seed=seed)
         for fold in folds
     )
-    fits: Iterable[tuple[Floats, bool]] = track(work, f"external {classifier}", len(folds))
+    fits: Iterable[tuple[Floats, bool]] = track(work, f"{what} {classifier}", len(folds))
     return np.asarray(np.mean([scores for scores, _ in fits], axis=0))
 
 

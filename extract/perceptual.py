@@ -25,4 +25,4 @@ class PerceptualHash:
 
     def __call__(self, faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         bits = [imagehash.phash(Image.fromarray(face), hash_size=SIDE).hash.ravel() for face in faces]
-        return np.array(bits, np.float32)
+        return np.array(bits, np.float32).reshape(-1, self.dim)

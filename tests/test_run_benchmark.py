@@ -718,3 +718,26 @@ def test_a_missing_system_library_is_said_in_one_line(command, tmp_path):
     assert done.returncode == 1
     assert "apt-get install libgl1 libglib2.0-0" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_fakes_of_unknown_source_are_left_out_on_request(cli, tmp_path):
+    lines = ["path,label,identity,source_identity"]
+    for number in range(4):
+        for label, source in (("real", ""), ("fake", f"p{number}")):
+            name = f"{label}{number}.png"
+            cv2.imwrite(str(tmp_path / name), np.full((32, 32, 3), 9 * number + 5 * len(source), np.uint8))
+            lines.append(f"{name},{label},p{number},{source}")
+    cv2.imwrite(str(tmp_path / "stray.png"), np.full((32, 32, 3), 200, np.uint8))
+    (tmp_path / "clips.csv").write_text("\n".join([*lines, "stray.png,fake,p0,"]))
+    (tmp_path / "suite.toml").write_text(
+        'name = "s"\nprotocol = "strict"\nfolds = 2\nweights = "auto"\nextractors = ["timm:test_resnet"]\n'
+        '[faces]\ndetector = "none"\n[classifiers.logistic_regression]\nC = [1.0]\n'
+    )
+    words = ("run", "--suite", tmp_path / "suite.toml", "--manifest", tmp_path / "clips.csv")
+    status, _, error = cli(*words)
+    assert status == 2
+    assert "1 fake clips name none" in error
+    assert "--leave-out-unknown" in error
+    status, said, _ = cli(*words, "--leave-out-unknown", "--out", "out")
+    assert status == 0, said
+    assert "stray.png" in (tmp_path / "out" / "skipped.csv").read_text()

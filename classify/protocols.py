@@ -191,7 +191,8 @@ def _check_sources(rows: pd.DataFrame) -> None:
         raise RequestError(
             f"Expected the source identity of every fake for protocol strict; {len(unknown)} fake clips name none, "
             f"first {unknown['clip'].iloc[0]}. Fill source_identity (the identity itself where no other face was put "
-            "in), leave those clips out (--leave-out-unknown), or choose another protocol."
+            'in), leave those clips out (--leave-out-unknown, or in a suite unknown_sources = "leave_out"), or choose '
+            "another protocol."
         )
 
 

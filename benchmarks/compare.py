@@ -17,7 +17,7 @@ from sklearn.model_selection import ParameterGrid
 from benchmarks.data import find_all_faces
 from benchmarks.machine import Machine
 from benchmarks.request import Request, carry_out, check_folder, make_request
-from benchmarks.results import Finished, read_common, unit_folder, write_common
+from benchmarks.results import Finished, open_units, read_common, unit_folder, write_common
 from benchmarks.runner import audit_faces
 from benchmarks.suite import Suite
 from classify.comparisons import leakage, new_attack, transfer
@@ -173,13 +173,13 @@ def _compute(
     )
     write_json(folder / "comparison.json", {"name": name, **settings})
     for extractor in request.extractors:
-        open_units = [c for c in suite.classifiers if not unit_folder(folder, extractor.name, c).is_dir()]
-        if not open_units:
+        missing = open_units(folder, extractor.name, suite)
+        if not missing:
             continue
         features = load_features(
             rows, extractor, store=machine.store, faces=faces_key(suite.faces), track=machine.track
         )
-        for classifier in open_units:
+        for classifier in missing:
             trials = run_tasks(
                 features.X,
                 rows,

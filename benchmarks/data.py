@@ -1,8 +1,6 @@
 """The clips that a suite names: read or generated, and checked before any work starts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +8,8 @@ import pandas as pd
 from benchmarks.machine import Machine
 from benchmarks.suite import DataSettings, Suite
 from classify.folds import identity_folds, inner_folds
+from classify.groups import people_of
+from classify.protocols import PEOPLE
 from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recognise
 from extract.datasets.synthetic import generate, recipe
 from extract.errors import RequestError
@@ -167,14 +167,12 @@ def _say_unknown(manifest: Manifest, machine: Machine, what: str) -> None:
 
 def _check_own(manifest: Manifest, suite: Suite, name: str) -> None:
     check_classes(manifest, name)
-    make = partial(identity_folds, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
-    choose = partial(inner_folds, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
     clips = _drawn_from(manifest.clips, suite)
     if suite.protocol == "frame":
         return  # divides faces, and how many a clip has is not known yet
-    folds = make(clips)
+    folds = identity_folds(clips, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
     if len(folds) == 1:
-        choose(clips, folds[0].train)
+        inner_folds(clips, folds[0].train, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
 
 
 def _drawn_from(clips: pd.DataFrame, suite: Suite) -> pd.DataFrame:
@@ -197,14 +195,10 @@ def check_disjoint(manifest: Manifest, external: Manifest) -> None:
     ------
     RequestError
     """
-    for columns, what in ((("identity", "source_identity"), "identities"), (("content",), "files")):
-        known, new = (_values(m.clips, columns) for m in (manifest, external))
+    for columns, what in ((PEOPLE, "identities"), (("content",), "files")):
+        known, new = (people_of(m.clips, columns) for m in (manifest, external))
         if shared := sorted(known & new):
             raise RequestError(
                 f"Expected an external manifest of other people and files; it shares {len(shared)} {what} with the "
                 f"training data, first {shared[0]}. Remove them from one side (or tell apart equal names)."
             )
-
-
-def _values(clips: pd.DataFrame, columns: Sequence[str]) -> set[str]:
-    return {str(value) for column in columns for value in clips[column] if value != ""}

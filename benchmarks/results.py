@@ -192,6 +192,11 @@ def unit_folder(folder: Path, extractor: str, classifier: str) -> Path:
     return folder / "units" / extractor / classifier
 
 
+def open_units(folder: Path, extractor: str, suite: Suite) -> list[str]:
+    """Return the classifiers of a suite that an extractor's results lack."""
+    return [c for c in suite.classifiers if not unit_folder(folder, extractor, c).is_dir()]
+
+
 def write_unit(final: Path, *, found: SearchResult, unit: Unit, scratch: Path) -> None:
     """Write one unit, whole or not at all."""
     with whole_directory(final, scratch=scratch) as folder:

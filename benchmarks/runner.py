@@ -11,7 +11,7 @@ from benchmarks.data import find_all_faces
 from benchmarks.judge import judge
 from benchmarks.machine import Machine
 from benchmarks.request import Request, carry_out, check_folder, make_request
-from benchmarks.results import unit_folder, write_common, write_unit
+from benchmarks.results import open_units, unit_folder, write_common, write_unit
 from benchmarks.suite import Suite
 from classify.audit import audit_folds, describe_audit
 from classify.folds import fold_numbers, identity_folds, inner_folds
@@ -103,8 +103,8 @@ def _run_extractor(
     folder: Path,
     machine: Machine,
 ) -> None:
-    open_units = [c for c in suite.classifiers if not unit_folder(folder, extractor.name, c).is_dir()]
-    if not open_units:
+    missing = open_units(folder, extractor.name, suite)
+    if not missing:
         return
     faces = faces_key(suite.faces)
     features, external = (
@@ -114,7 +114,7 @@ def _run_extractor(
         for r in (rows, others)
     )
     assert features is not None  # rows is a table
-    for classifier in open_units:
+    for classifier in missing:
         _run_unit(
             suite,
             classifier,

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,6 @@ class Plan:
 
     tasks: list[Task]
     folds: Mapping[str, Sequence[Fold]]
-    notes: tuple[str, ...] = field(default=())
 
 
 def run_tasks(

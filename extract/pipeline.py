@@ -16,7 +16,7 @@ from extract.files import write_bytes
 from extract.manifest import OPTIONAL, Manifest, skip_table
 from extract.progress import Track, no_progress
 from extract.store import Store, write_png
-from extract.video import VIDEO_SUFFIXES, UnreadableClip
+from extract.video import UnreadableClip, is_video
 
 PART = 128  # faces a feature part holds at least; a kill costs the part in hand
 
@@ -162,7 +162,7 @@ def image_folder_paths(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
     clips = rows.groupby("clip")
     # A video, or a still without a clip's name, goes by its own name; frames go by their clip's.
     alone = (clips["content"].transform("nunique") == 1) & (
-        (rows["clip"] == rows["path"]) | _is_video(rows["path"])
+        (rows["clip"] == rows["path"]) | rows["path"].map(is_video).astype(bool)
     )
     stems = rows["path"].where(alone, rows["clip"]).map(lambda path: Path(path).stem)
     frames = rows["frame"].where(alone, clips.cumcount())
@@ -179,10 +179,6 @@ def image_folder_paths(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
         for clip, frame, n in zip(named, frames, nth, strict=True)
     ]
     return paths, named
-
-
-def _is_video(paths: "pd.Series[str]") -> "pd.Series[bool]":
-    return paths.map(lambda path: Path(path).suffix.lower() in VIDEO_SUFFIXES).astype(bool)
 
 
 class _Lazy:

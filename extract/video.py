@@ -25,6 +25,16 @@ class UnreadableClip(Exception):
     """A file that gives no frame; the message is the reason that the report shows."""
 
 
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_video(name: str) -> bool:
+    """Whether a file is a video by its name."""
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
 @dataclass(frozen=True)
 class Frames:
     """Decoded frames of one clip.

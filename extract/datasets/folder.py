@@ -8,7 +8,7 @@ import pandas as pd
 from extract.datasets.listing import LABELS, assemble, glance, halves, list_files
 from extract.errors import RequestError
 from extract.manifest import Manifest
-from extract.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from extract.video import is_image, is_video
 
 LAYOUT = "real/ and fake/ with images or videos; or these two in train/, val/ and test/ with videos"
 
@@ -18,7 +18,7 @@ def matches_folder(root: Path) -> bool:
     if (root / "faces.csv").is_file():
         return False
     entries = [entry.name for half in halves(root) if "/" in half for entry in glance(root / half)]
-    return any((root / label).is_dir() for label in LABELS) or any(map(_is_video, entries))
+    return any((root / label).is_dir() for label in LABELS) or any(map(is_video, entries))
 
 
 def read_folder(root: Path, *, identity: str | None = None, clip: str | None = None) -> Manifest:
@@ -42,7 +42,7 @@ def read_folder(root: Path, *, identity: str | None = None, clip: str | None = N
     parts = halves(root)
     _need_parts(root, parts)
     found = list_files(root, parts)
-    names = [name for name in found.files if Path(name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+    names = [name for name in found.files if is_video(name) or is_image(name)]
     values = zip(names, _values(names, clip, "clip"), strict=True)
     clips = [f"{_half(name)}/{value}" for name, value in values]
     split, label = (
@@ -82,10 +82,6 @@ def _half(name: str) -> str:
     """Return the part of a relative path that says its label and, before that, its split."""
     first, second, *_ = name.split("/")
     return first if first in LABELS else f"{first}/{second}"
-
-
-def _is_video(name: str) -> bool:
-    return Path(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _values(names: list[str], expression: str | None, what: str) -> list[str]:

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from extract.datasets.halves import is_image, read_halves
+from extract.datasets.halves import read_halves
 from extract.datasets.listing import glance, halves
 from extract.manifest import Manifest
-from extract.video import VIDEO_SUFFIXES
+from extract.video import is_image, is_video
 
 LAYOUT = "[train|val|test/]real|fake/<clip>/<image>"
 DEPTH = 3  # folders that recognising goes down
@@ -31,7 +31,7 @@ def read_frames(root: Path, *, identity: str | None = None) -> Manifest:
 
 
 def _is_clip(name: str) -> bool:
-    return is_image(name) or Path(name).suffix.lower() in VIDEO_SUFFIXES
+    return is_image(name) or is_video(name)
 
 
 def _holds_images(folder: Path, depth: int) -> bool:

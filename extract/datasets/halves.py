@@ -8,12 +8,7 @@ import pandas as pd
 from extract.datasets.folder import add_people
 from extract.datasets.listing import UNEXPLAINED, assemble, halves, list_files, natural, need_folder
 from extract.manifest import Manifest
-from extract.video import IMAGE_SUFFIXES
-
-
-def is_image(name: str) -> bool:
-    """Whether a file is an image by its name."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+from extract.video import is_image
 
 
 def read_halves(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from extract.errors import RequestError
 from extract.manifest import Manifest, make_manifest, skip_table
-from extract.video import VIDEO_SUFFIXES
+from extract.video import is_video
 
 LABELS = ("real", "fake")
 SPLITS = ("train", "val", "test")
@@ -149,7 +149,7 @@ def sort_out(
         grammar = grammars[kinds[folder]] if folder in kinds else None
         if grammar is None:
             faults[name] = UNEXPLAINED
-        elif Path(base).suffix.lower() not in VIDEO_SUFFIXES:
+        elif not is_video(base):
             faults[name] = "not a video by its name"
         elif match := grammar.pattern.fullmatch(Path(base).stem):
             videos[name] = match

@@ -14,10 +14,11 @@ from benchmarks.request import Request, carry_out, check_folder, make_request
 from benchmarks.results import open_units, unit_folder, write_common, write_unit
 from benchmarks.suite import Suite
 from classify.audit import audit_folds, describe_audit
+from classify.fitting import fit_fold_models
 from classify.folds import fold_numbers, identity_folds, inner_folds
 from classify.models import CLASSIFIERS
 from classify.protocols import Fold
-from classify.search import score_with_fold_models, search
+from classify.search import search
 from extract.extractors import Extractor
 from extract.faces import faces_key
 from extract.perceptual import PerceptualHash
@@ -154,13 +155,15 @@ def _run_unit(
     number = fold_numbers(chosen_on, len(rows))
     own = _predictions(rows[number >= 0], found.scores[number >= 0], number[number >= 0])
     scored = {"validation" if given else "out-of-fold": own}
-    for data, new in {
+    others = {
         "test": Features(X[folds[0].test], rows.iloc[folds[0].test]) if given else None,
         "external": external,
-    }.items():
-        if new is not None:
-            scores = score_with_fold_models(X, y, new.X, params=found.best, what=data, **fit)
-            scored[data] = _predictions(new.rows, scores, np.full(len(scores), -1))
+    }
+    if any(new is not None for new in others.values()):
+        models = fit_fold_models(X, y, params=found.best, **fit)
+        for data, new in others.items():
+            if new is not None:
+                scored[data] = _predictions(new.rows, models.score(new.X), np.full(len(new.rows), -1))
     unit = judge(found, scored, rules=suite.thresholds, default=CLASSIFIERS[classifier].default_threshold)
     write_unit(unit_folder(folder, name, classifier), found=found, unit=unit, scratch=folder / "scratch")
 

@@ -11,12 +11,13 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.model_selection import ParameterGrid
 
+from classify.fitting import Matrix, fit, score
 from classify.folds import inner_folds
 from classify.groups import Ints
 from classify.metrics import METRICS, Floats, Labels, evaluate
 from classify.models import CLASSIFIERS, Params
 from classify.protocols import Fold
-from classify.search import Matrix, fit_and_score, search
+from classify.search import search
 from extract.progress import Track, no_progress
 
 INNER = 3  # folds inside a training part that choose the parameters
@@ -139,10 +140,9 @@ def _run_trial(
 ) -> list[dict[str, Any]]:
     test = np.unique(np.concatenate(list(trial.tests.values())))
     start = time.perf_counter()
-    scores, converged = fit_and_score(
-        X, y, X[test], classifier=classifier, params=params, rows=trial.train, seed=seed
-    )
-    fit = {
+    model, converged = fit(X, y, classifier=classifier, params=params, rows=trial.train, seed=seed)
+    scores = score(model, X[test], classifier=classifier)
+    fitted = {
         "train_reals": int(np.sum(y[trial.train] == 0)),
         "train_fakes": int(np.sum(y[trial.train] == 1)),
         "parameters": json.dumps(dict(params)),
@@ -151,9 +151,9 @@ def _run_trial(
     }
     threshold = CLASSIFIERS[classifier].default_threshold
     return [
-        {**trial.settings, "test": name, "level": level, **_figures(truth, score, threshold), **fit}
+        {**trial.settings, "test": name, "level": level, **_figures(truth, values, threshold), **fitted}
         for name, wanted in trial.tests.items()
-        for level, truth, score in _levels(y, scores[np.searchsorted(test, wanted)], clips, wanted)
+        for level, truth, values in _levels(y, scores[np.searchsorted(test, wanted)], clips, wanted)
     ]
 
 

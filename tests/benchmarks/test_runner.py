@@ -313,7 +313,7 @@ def test_drawn_faces_are_the_ones_that_are_used(run_under):
 
 def test_a_finished_run_computes_nothing(tiny, machine, said, forbid, done):
     before = bytes_of(done)
-    for name in ("find_all_faces", "load_features", "search", "score_with_fold_models", "write_unit"):
+    for name in ("find_all_faces", "load_features", "search", "fit_fold_models", "write_unit"):
         forbid(runner, name)
     assert run(tiny(), machine=machine, out=done) == done
     assert said[-1] == "Finished before: nothing to compute."

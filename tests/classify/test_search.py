@@ -9,11 +9,12 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_info, threadpool_limits
 from xgboost import XGBClassifier
 
+from classify.fitting import fit_fold_models
 from classify.folds import fold_numbers
 from classify.metrics import METRICS, evaluate
 from classify.models import CLASSIFIERS
 from classify.protocols import Fold
-from classify.search import score_with_fold_models, search
+from classify.search import search
 from extract.errors import RequestError
 
 SEED = 3
@@ -234,7 +235,7 @@ def test_new_rows_get_the_mean_of_the_fold_models(name, noisy, thirds):
     kind = CLASSIFIERS[name]
     each = [kind.score(kind.build(params, SEED).fit(X[f.train], y[f.train]), new) for f in folds]
     request = {"classifier": name, "params": params, "folds": folds, "seed": SEED}
-    scores = score_with_fold_models(X, y, new, **request)
+    scores = fit_fold_models(X, y, **request).score(new)
     assert scores.shape == (9,)
     np.testing.assert_allclose(scores, sum(each) / 3, rtol=1e-12)
 
@@ -245,14 +246,14 @@ def test_new_rows_are_scored_with_the_models_of_the_search(find):
     for fold in folds:
         request = {"classifier": "svc", "params": found.best, "folds": [fold], "seed": SEED}
         np.testing.assert_array_equal(
-            score_with_fold_models(X, y, X[fold.test], **request), found.scores[fold.test]
+            fit_fold_models(X, y, **request).score(X[fold.test]), found.scores[fold.test]
         )
 
 
 def test_new_rows_get_the_same_bits_from_two_processes(noisy, thirds):
     (X, y), (new, _) = noisy(), noisy(n=9, seed=2)
     request = {"classifier": "xgboost", "params": {"n_estimators": 5}, "folds": thirds(66), "seed": SEED}
-    one, two = (score_with_fold_models(X, y, new, n_jobs=n_jobs, **request) for n_jobs in (1, 2))
+    one, two = (fit_fold_models(X, y, n_jobs=n_jobs, **request).score(new) for n_jobs in (1, 2))
     assert one.tobytes() == two.tobytes()
 
 

@@ -23,7 +23,7 @@ from extract.video import Frames, Image, UnreadableClip, is_image
 
 PIXELS = 1  # of the code below and in recompress.py: raise it when the same perturbation gives other pixels
 ALL = "all"
-BLUR_SIDE = 640  # pixels: the long side of a frame on which sigma is measured
+BLUR_SIDE = 640  # pixels: the long side of larger frames where sigma is measured, as where faces are searched
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 Effect = Callable[[Frames, Path, float], list[Image]]
@@ -194,20 +194,21 @@ def _each(change: Callable[[Image, float], Image]) -> Effect:
 def compress_jpeg(image: Image, quality: float) -> Image:
     """Compress as JPEG (libjpeg's quality, 4:2:0 chroma) and decode again; image and result (h, w, 3) uint8 RGB."""
     options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
-    try:
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    except cv2.error as error:  # a side of more than 65,500 pixels
-        raise UnreadableClip("cannot be encoded as JPEG") from error
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:  # a side of more than 65,500 pixels
+        raise UnreadableClip("cannot be encoded as JPEG")
     return cast(Image, cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
 
 
 def blur(image: Image, sigma: float) -> Image:
     """Blur by a Gaussian; image and result (h, w, 3) uint8 RGB.
 
-    `sigma` is in pixels of the frame scaled to `BLUR_SIDE` on its long side: a lens that is out of focus blurs the
-    same part of the scene at any resolution, and data sets mix resolutions.
+    `sigma` is in pixels of the frame scaled down, where it is larger, to `BLUR_SIDE` on its long side. A lens out of
+    focus blurs the same part of the scene at any resolution, and data sets mix resolutions; in small frames and crops
+    less than a pixel would be no blur at all.
     """
-    return cast(Image, cv2.GaussianBlur(image, (0, 0), sigma * max(image.shape[:2]) / BLUR_SIDE))
+    scale = max(1, max(image.shape[:2]) / BLUR_SIDE)
+    return cast(Image, cv2.GaussianBlur(image, (0, 0), sigma * scale))
 
 
 def rescale(image: Image, share: float) -> Image:
@@ -256,7 +257,7 @@ FAMILIES.add(
         standard=(1, 2, 4),
         stronger="higher",
         accepts=lambda sigma: 0 < sigma <= 100,
-        unit=f"a standard deviation above 0, at most 100, in pixels of a frame {BLUR_SIDE} long,",
+        unit=f"a standard deviation above 0, at most 100, in pixels of a frame at most {BLUR_SIDE} long,",
     ),
 )
 FAMILIES.add(

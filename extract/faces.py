@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Annotated, Literal, Protocol, cast
 
 import cv2
 import numpy as np
@@ -12,12 +12,17 @@ import numpy.typing as npt
 import pydantic
 
 from extract.files import digest
+from extract.perturb import parse_perturbation
 from extract.registry import Registry
 from extract.video import Frames, Image, read_frames
 
 Floats = npt.NDArray[np.float32]
 CROPS = 1  # of the code below and in video.py: raise it when the same settings give other crops
 SMALLEST_FACE = 20  # pixels on the frame that is searched: MTCNN's smallest window
+
+
+def _perturbation_name(name: str) -> str:
+    return parse_perturbation(name).name if name else ""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
@@ -47,6 +52,9 @@ class FaceSettings:
         Side of the stored crops, pixels.
     no_face : {"skip", "fail"}
         A clip without a usable face is left out and reported, or ends the run.
+    perturb : str
+        One perturbation of `extract.perturb`, ``jpeg-30``, that every clip goes through before faces are searched;
+        empty for none. A clip that it does not apply to is one without a usable face.
     """
 
     frames: int = pydantic.Field(default=32, ge=1)
@@ -58,6 +66,7 @@ class FaceSettings:
     margin: float = pydantic.Field(default=0.3, ge=0)
     size: int = pydantic.Field(default=224, ge=16)
     no_face: Literal["skip", "fail"] = "skip"
+    perturb: Annotated[str, pydantic.AfterValidator(_perturbation_name)] = ""
 
 
 @dataclass(frozen=True)
@@ -153,8 +162,12 @@ def faces_key(settings: FaceSettings) -> str:
     """Name the store folder of these settings: readable, and different whenever a crop could differ."""
     # OpenCV decodes and scales, so another release may give other pixels.
     made_by = [CROPS, FACE_DETECTORS[settings.detector].fingerprint, cv2.__version__]
-    values = {k: v for k, v in vars(settings).items() if not k.startswith("_") and k != "no_face"}
-    return f"{settings.detector}-{settings.size}-{digest([values, *made_by])[:16]}"
+    beside = {"no_face", "perturb"}
+    values = {k: v for k, v in vars(settings).items() if not k.startswith("_") and k not in beside}
+    if not settings.perturb:
+        return f"{settings.detector}-{settings.size}-{digest([values, *made_by])[:16]}"
+    hashed = digest([values, *made_by, *parse_perturbation(settings.perturb).key])
+    return f"{settings.detector}-{settings.size}-{settings.perturb}-{hashed[:16]}"
 
 
 def crop_faces(path: Path, settings: FaceSettings, detector: FaceDetector) -> Faces:
@@ -168,9 +181,11 @@ def crop_faces(path: Path, settings: FaceSettings, detector: FaceDetector) -> Fa
     Raises
     ------
     UnreadableClip
-        The file gives no frame.
+        The file gives no frame, or the settings' perturbation does not apply to it.
     """
     frames = read_frames(path, count=settings.frames, stride=settings.stride)
+    if settings.perturb:
+        frames = parse_perturbation(settings.perturb).apply(frames, path=path)
     chosen = [
         (number, image, detection)
         for number, image, found in zip(

@@ -1,7 +1,7 @@
 """Decode images and videos into RGB frames, spread over the clip as asked."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +103,25 @@ def read_frames(path: Path, *, count: int, stride: int | None = None) -> Frames:
     return _read_video(path, count, stride)
 
 
+def every_frame(path: Path) -> Iterator[Image]:
+    """Decode a video from the beginning as far as it goes, one (h, w, 3) uint8 RGB frame at a time."""
+    capture = _open(path)
+    try:
+        while capture.grab() and (image := _retrieve(capture)) is not None:
+            yield image
+    finally:
+        capture.release()
+
+
+def frame_rate(path: Path) -> float:
+    """Frames a second that the container states; 0 or nonsense where it states nothing."""
+    capture = _open(path)
+    try:
+        return float(capture.get(cv2.CAP_PROP_FPS))
+    finally:
+        capture.release()
+
+
 def _read_image(path: Path) -> Image:
     # Read the bytes ourselves: OpenCV's own open fails on non-ASCII names on some systems.
     try:
@@ -166,10 +185,16 @@ def _decode(path: Path, wanted: Sequence[int]) -> tuple[list[Image], int]:
                 if not capture.grab():
                     return images, position
                 position += 1
-            done, image = capture.retrieve()
-            if not done or image is None:
+            if (image := _retrieve(capture)) is None:
                 return images, position - 1
-            images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False))
+            images.append(image)
         return images, position
     finally:
         capture.release()
+
+
+def _retrieve(capture: cv2.VideoCapture) -> Image | None:
+    done, image = capture.retrieve()
+    if not done or image is None:
+        return None
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

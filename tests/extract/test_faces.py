@@ -316,6 +316,7 @@ OTHER = {
     "select": "all",
     "margin": 0.2,
     "size": 128,
+    "perturb": "jpeg-30",
 }
 
 

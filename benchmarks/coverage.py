@@ -101,11 +101,11 @@ def separate_draws(rows: pd.DataFrame, *, seed: int, replicates: int) -> Resampl
     drawn = resample(rows, seed=seed, replicates=replicates)
     target, source = rows["target"].to_numpy(), rows["from"].to_numpy()
     people = int(target.max()) + 1
-    roles, cells = np.unique(np.stack([target, source], 1), axis=0, return_inverse=True)
+    members, cells = np.unique(np.stack([target, source], 1), axis=0, return_inverse=True)
     rng = np.random.default_rng(seed)
     as_target, as_source = rng.multinomial(people, np.full(people, 1 / people), size=(2, replicates))
-    weights = as_target[:, roles[:, 0]] * np.where(roles[:, 1] < 0, 1, as_source[:, roles[:, 1]])
-    return replace(drawn, cells=cells.reshape(-1), weights=weights.astype(np.uint16))
+    weights = as_target[:, members[:, 0]] * np.where(members[:, 1] < 0, 1, as_source[:, members[:, 1]])
+    return replace(drawn, cells=cells.reshape(-1), weights=weights.astype(np.uint16), members=members)
 
 
 def measure(

@@ -12,13 +12,15 @@ def coverage():
     return measured[measured["method"] == "percentile+t"].groupby(["statistic", "kind"])["covered"].mean()
 
 
-# A coverage of 0.95 falls below 0.92 in 400 sets once in two hundred draws of the seed, which is fixed.
+# Of three sources of variance (targets, sources, people of reals) the one-way kind sees two under AUC, and one of
+# two under recall, so recall tells them apart better. A coverage of 0.95 falls below 0.92 in 400 sets for one seed
+# in two hundred; the seed is fixed.
 @pytest.mark.slow
-@pytest.mark.parametrize("statistic", ["auc", "recall"])
-def test_intervals_over_both_people_of_a_fake_hold_the_truth(coverage, statistic):
+@pytest.mark.parametrize(("statistic", "gap"), [("auc", 0.03), ("recall", 0.05)])
+def test_intervals_over_both_people_of_a_fake_hold_the_truth(coverage, statistic, gap):
     covered = coverage[statistic]
     assert covered["two-way"] >= 0.92
-    assert covered["target"] < covered["two-way"] - 0.05
+    assert covered["target"] < covered["two-way"] - gap
     assert covered["rows"] < covered["target"] - 0.1
 
 

@@ -177,13 +177,14 @@ def main() -> None:
     parser.add_argument("--people", type=int, nargs="+", default=[24, 59])
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--fakes", type=int, default=10, help="fakes a target")
     parser.add_argument("--source", type=float, default=0.25, help="variance of the source's effect")
     parser.add_argument("--shared", type=float, default=0.0, help="correlation of a person's roles")
-    parser.add_argument("--kinds", nargs="+", default=[*KINDS])
+    parser.add_argument("--kinds", nargs="+", default=[*KINDS], choices=[*KINDS, "separate"])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for people in options.people:
-        design = Design(people=people, source=options.source, shared=options.shared)
+        design = Design(people=people, fakes=options.fakes, source=options.source, shared=options.shared)
         print(f"\n{design}: AUC {design.auc:.4f}, recall {design.recall:.4f}")
         measured = measure(
             design,

@@ -70,6 +70,9 @@ def resample(rows: pd.DataFrame, *, seed: int, replicates: int = 2000, kind: str
     Owen and Eckles 2012, Annals of Applied Statistics 6). Targets and sources are one population and share one
     draw, as for jointly exchangeable arrays (Davezies, D'Haultfoeuille and Guyonvarch 2021, Annals of Statistics
     49): a person who is easy to detect in both roles, or hard in one and easy in the other, moves both at once.
+    Separate draws cover the same where the roles are independent, and too little where they are alike
+    (`benchmarks.coverage`, kind ``separate``). What fakes of the same two people do not share is counted up to
+    three times over (Owen 2007), so intervals are a little wide where fakes are few, never narrow for it.
 
     The draws follow from the people's names and the seed, neither from scores nor from the order of rows, so
     replicates of two models, or of faces and of clips, are paired.

@@ -35,7 +35,9 @@ def interval(
     Percentiles of the replicates are too narrow by the factor of a standard deviation with divisor n instead of
     n - 1, and of normal instead of t quantiles; `people` widens them by both (the expanded percentile interval:
     Hesterberg 2015, The American Statistician 69, 371-386). BCa also corrects the percentiles for bias and
-    skewness (Efron 1987, JASA 82; DiCiccio and Efron 1996, Statistical Science 11).
+    skewness (Efron 1987, JASA 82; DiCiccio and Efron 1996, Statistical Science 11). `benchmarks.coverage` measures
+    what each holds: widened percentiles of 95 % intervals 92 % or more from a dozen people on, without the work
+    of BCa.
 
     Parameters
     ----------

@@ -114,7 +114,9 @@ def compare(
         raise RequestError(f"Expected --attack with new-attack only; got it with {name}. Leave it out.")
     settings: dict[str, Any] = {"repeats": repeats or kind.repeats}
     settings |= {"attacks": list(attacks)} if attacks else {}
-    suite = suite.model_copy(update={"external": None, "protocol": kind.protocol or suite.protocol})
+    suite = suite.model_copy(
+        update={"external": None, "perturb": [], "protocol": kind.protocol or suite.protocol}
+    )
     request = make_request(
         suite,
         machine=machine,
@@ -160,7 +162,8 @@ def _compute(
     name: str, request: Request, folder: Path, *, settings: dict[str, Any], machine: Machine
 ) -> None:
     suite = request.suite
-    rows, _, skipped = find_all_faces(request.clips, suite, machine=machine)
+    faces = find_all_faces(request.clips, suite, machine=machine)
+    rows = faces.own
     plan = _plan(COMPARISONS[name], rows, suite, settings)
     audit = audit_faces(rows, plan.folds, suite, machine=machine)
     write_common(
@@ -168,7 +171,7 @@ def _compute(
         suite=suite,
         faces=rows.assign(fold=fold_numbers(plan.folds[suite.protocol], len(rows))),
         audit=audit,
-        skipped=skipped,
+        skipped=faces.skipped,
         extractors=request.describe_extractors(),
     )
     write_json(folder / "comparison.json", {"name": name, **settings})

@@ -1,5 +1,6 @@
 """The clips that a suite names: read or generated, and checked before any work starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +14,13 @@ from classify.protocols import PEOPLE
 from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recognise
 from extract.datasets.synthetic import generate, recipe
 from extract.errors import RequestError
+from extract.faces import FaceSettings
 from extract.files import digest
 from extract.manifest import Manifest, check_classes, read_manifest
-from extract.pipeline import find_faces, identify
+from extract.perturb import Perturbation, parse_perturbations
+from extract.pipeline import NoFaces, find_faces, identify
+
+OWN, EXTERNAL = "own", "external"
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,31 @@ class Clips:
 
     own: Manifest
     external: Manifest | None
+
+
+@dataclass(frozen=True)
+class FoundFaces:
+    """The faces of all clips, each table one line a face as `find_faces` returns it.
+
+    Attributes
+    ----------
+    own : DataFrame
+        Of the clips that are trained and tested on, after the suite's draw.
+    external : DataFrame, optional
+    perturbed : mapping of perturbation to DataFrame
+        Of those of the own clips that it applies to and that still showed a face.
+    skipped : DataFrame
+        What was left out of own and external clips, with the reason.
+    files : DataFrame, one line an input file
+        ``data`` (``own``, ``external`` or a perturbation), ``content``, ``clip``, ``label``, ``attack``, ``split``,
+        ``faces`` (how many it gave, before the draw).
+    """
+
+    own: pd.DataFrame
+    external: pd.DataFrame | None
+    perturbed: Mapping[str, pd.DataFrame]
+    skipped: pd.DataFrame
+    files: pd.DataFrame
 
 
 def recognise_data(suite: Suite, *, machine: Machine) -> Suite:
@@ -87,18 +117,63 @@ def identify_clips(clips: Clips, suite: Suite, *, machine: Machine) -> Clips:
     return Clips(own, external)
 
 
-def find_all_faces(
-    clips: Clips, suite: Suite, *, machine: Machine
-) -> tuple[pd.DataFrame, pd.DataFrame | None, pd.DataFrame]:
-    """Find the faces of all clips: rows of the own ones, of the external ones, and what was left out."""
-    rows, own = find_faces(clips.own, suite.faces, store=machine.store, track=machine.track)
+def find_all_faces(clips: Clips, suite: Suite, *, machine: Machine) -> FoundFaces:
+    """Find the faces of all clips, as they are and under each perturbation of the suite.
+
+    Raises
+    ------
+    RequestError
+        A class without any usable face.
+    """
+    found, own = find_faces(clips.own, suite.faces, store=machine.store, track=machine.track)
     check_classes(own, "the clips with a usable face")
-    rows = draw_faces(rows, suite)
-    if clips.external is None:
-        return rows, None, own.skipped
-    others, external = find_faces(clips.external, suite.faces, store=machine.store, track=machine.track)
-    check_classes(external, "the external clips with a usable face")
-    return rows, others, pd.concat([own.skipped, external.skipped], ignore_index=True)
+    rows, skipped = draw_faces(found, suite), [own.skipped]
+    files, others = [_files(OWN, clips.own, found)], None
+    if clips.external is not None:
+        others, external = find_faces(clips.external, suite.faces, store=machine.store, track=machine.track)
+        check_classes(external, "the external clips with a usable face")
+        skipped.append(external.skipped)
+        files.append(_files(EXTERNAL, clips.external, others))
+    perturbed = {}
+    for perturbation in parse_perturbations(suite.perturb):
+        asked = _perturbable(own, perturbation)
+        if asked.clips.empty:
+            machine.say(f"Perturbation {perturbation.name} applies to none of these clips.")
+            continue
+        faces = _find_perturbed(asked, perturbation, suite, machine=machine)
+        perturbed[perturbation.name] = faces[faces["clip"].isin(rows["clip"])].reset_index(drop=True)
+        files.append(_files(perturbation.name, asked, faces))
+    every = pd.concat(skipped, ignore_index=True)
+    return FoundFaces(rows, others, perturbed, every, pd.concat(files, ignore_index=True))
+
+
+def perturbed_faces(suite: Suite, name: str) -> FaceSettings:
+    """Return the face settings under a perturbation: a clip that loses its faces is counted, never fatal."""
+    return replace(suite.faces, perturb=name, no_face="skip")
+
+
+def _perturbable(manifest: Manifest, perturbation: Perturbation) -> Manifest:
+    clips = manifest.clips
+    return replace(manifest, clips=clips[clips["path"].map(perturbation.applies_to)].reset_index(drop=True))
+
+
+def _find_perturbed(
+    manifest: Manifest, perturbation: Perturbation, suite: Suite, *, machine: Machine
+) -> pd.DataFrame:
+    settings = perturbed_faces(suite, perturbation.name)
+    try:
+        return find_faces(manifest, settings, store=machine.store, track=machine.track)[0]
+    except NoFaces as error:  # of what is left of the clips: an answer, too
+        machine.say(f"Perturbation {perturbation.name}: {error}")
+        return manifest.clips.iloc[:0].assign(face=0, frame=0)
+
+
+def _files(data: str, manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line an input file, with the number of faces that it gave."""
+    table = manifest.clips[["content", "clip", "label", "attack", "split"]]
+    return table.assign(
+        data=data, faces=table["content"].map(rows["content"].value_counts()).fillna(0).astype(int)
+    )
 
 
 def draw_faces(rows: pd.DataFrame, suite: Suite) -> pd.DataFrame:

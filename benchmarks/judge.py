@@ -1,85 +1,225 @@
 """From scores to the figures of one extractor with one classifier."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.results import Unit
-from classify.metrics import evaluate
+from classify.aggregate import LEVELS, at_level
+from classify.calibration import NONE, Calibration, fit_calibration
+from classify.estimates import FIGURES, error_rates, estimate_calls, estimate_scores, threshold_intervals
+from classify.groups import Ints
+from classify.metrics import SELECTION, Floats, evaluate
+from classify.resampling import Resampling, resample
 from classify.search import SearchResult
-from classify.thresholds import cross_fit, tune_threshold
+from classify.thresholds import Unreachable, cross_fit, tune_threshold
 
-LEVELS = ("image", "video")
 DEFAULT = "default"  # the rule that keeps the classifier's own threshold
+REPLICATES = 2000
 
 
-def judge(
-    found: SearchResult, scored: Mapping[str, pd.DataFrame], *, rules: Sequence[str], default: float
-) -> Unit:
+@dataclass(frozen=True)
+class Judging:
+    """How scores are judged.
+
+    Attributes
+    ----------
+    rules : sequence of str
+        Threshold rules.
+    default : float
+        The classifier's default threshold.
+    aggregate : str
+        How a clip's faces make its score, see `combiner`.
+    calibration : str
+        How scores become probabilities: ``platt``, ``isotonic`` or ``none``.
+    columns : sequence of str
+        Further columns of the scored rows, by whose values errors are counted, beside the attack.
+    seed, replicates : int
+        Of the bootstrap over people.
+    """
+
+    rules: Sequence[str]
+    default: float
+    aggregate: str = "mean"
+    calibration: str = "platt"
+    columns: Sequence[str] = ()
+    seed: int = 0
+    replicates: int = REPLICATES
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What was chosen at one level: for fold 0, 1, ... on the other folds, and last, which is place -1, on all.
+
+    Attributes
+    ----------
+    thresholds : mapping of rule to (k + 1,) float64
+        NaN where a rule cannot be met, or where there are no other folds.
+    unreachable : mapping of rule to the reason
+    calibrations : list of k + 1, or None where there are no other folds or no calibration
+    """
+
+    thresholds: Mapping[str, Floats]
+    unreachable: Mapping[str, str]
+    calibrations: Sequence[Calibration | None]
+
+
+def judge(found: SearchResult, scored: Mapping[str, pd.DataFrame], *, how: Judging) -> Unit:
     """Compute every figure of one unit, at image and at video level.
 
     Parameters
     ----------
     scored : mapping of data to DataFrame, one line a face
-        ``clip``, ``label``, ``fold``, ``score``. The first is what parameters and thresholds are chosen on: its
-        figures are cross-fitted over its folds. The others are judged once, with the thresholds chosen on all
-        of the first.
-    rules : sequence of str
-        Threshold rules.
-    default : float
-        The classifier's default threshold.
+        ``content``, ``face``, ``clip``, ``label``, ``attack``, ``identity``, ``source_identity``, ``fold``, ``score``.
+        The first is what parameters and thresholds are chosen on: its figures are cross-fitted over its folds. Rows of
+        the others are judged by what was chosen without their fold, and in fold -1 by what was chosen on all of the
+        first.
     """
+    (first, own), *_ = scored.items()
+    chosen = {level: _choose(at_level(own, level, aggregate=how.aggregate), how) for level in LEVELS}
+    folds, estimates, errors = [], [], []
+    replicates: dict[str, pd.Series[float]] = {}
+    for data, faces in scored.items():
+        for level in LEVELS:
+            table = at_level(faces, level, aggregate=how.aggregate)
+            table["probability"] = _probability(table, chosen[level].calibrations)
+            resampling = resample(table, seed=how.seed, replicates=how.replicates)
+            place = {"data": data, "level": level}
+            folds.append(_by_fold(table, chosen[level]).assign(**place))
+            called = _calls(table, chosen[level])
+            figures, drawn = _estimate(table, called, resampling)
+            errors.append(_errors(table, called, resampling, how.columns).assign(**place))
+            if data == first:
+                figures = pd.concat([figures, _thresholds(table, chosen[level], resampling)])
+            estimates.append(figures.assign(**place))
+            replicates |= {f"{data} {level} {metric}": drawn[metric] for metric in SELECTION}
+    return Unit(
+        best=found.best,
+        converged=found.converged,
+        deploy={level: _deployed(c) for level, c in chosen.items()},
+        unreachable={level: dict(c.unreachable) for level, c in chosen.items()},
+        calibration={level: c.calibrations[-1] for level, c in chosen.items()},
+        metrics=_first(pd.concat(folds, ignore_index=True)),
+        estimates=_first(pd.concat(estimates, ignore_index=True)),
+        errors=_first(pd.concat(errors, ignore_index=True)),
+        replicates=pd.DataFrame(replicates),
+        predictions=pd.concat(
+            [t.drop(columns=list(how.columns)).assign(data=data) for data, t in scored.items()],
+            ignore_index=True,
+        ),
+    )
+
+
+def _choose(table: pd.DataFrame, how: Judging) -> _Chosen:
+    """Choose thresholds and calibrations for each fold on the others, and on all."""
+    y, score, fold, attack = (table[c].to_numpy() for c in ("label", "score", "fold", "attack"))
+    count, attack = int(fold.max()) + 1, attack.astype(str)
+    thresholds, unreachable = {DEFAULT: np.full(count + 1, how.default)}, {}
+    for rule in how.rules:
+        others = cross_fit(y, score, fold, rule=rule, attack=attack) if count > 1 else np.array([np.nan])
+        try:
+            every = tune_threshold(y, score, rule=rule, attack=attack).value
+        except Unreachable as error:
+            every, unreachable[rule] = np.nan, str(error)
+        thresholds[rule] = np.append(others, every)
+    return _Chosen(thresholds, unreachable, _calibrate(table, count, how.calibration))
+
+
+def _calibrate(table: pd.DataFrame, count: int, method: str) -> list[Calibration | None]:
+    if method == NONE:
+        return [None] * (count + 1)
+    y, score, fold = (table[c].to_numpy() for c in ("label", "score", "fold"))
+    others = [fold != number for number in range(count)] if count > 1 else []
+    fitted: list[Calibration | None] = [
+        fit_calibration(y[rows], score[rows], method=method) for rows in others
+    ]
+    every = fit_calibration(y, score, method=method)
+    return [*(fitted or [None]), every]
+
+
+def _probability(table: pd.DataFrame, calibrations: Sequence[Calibration | None]) -> Floats:
+    """Return each row's probability of fake by the calibration that its fold took no part in: (n,), NaN without one."""
+    probability = np.full(len(table), np.nan)
+    fold, score = table["fold"].to_numpy(), table["score"].to_numpy()
+    for number in np.unique(fold):
+        if calibration := calibrations[number]:
+            probability[fold == number] = calibration(score[fold == number])
+    return probability
+
+
+def _calls(table: pd.DataFrame, chosen: _Chosen) -> dict[str, Floats]:
+    """Call each row 1 (fake) or 0 by the threshold that its fold took no part in: rule -> (n,), NaN without one."""
+    fold, score = table["fold"].to_numpy(), table["score"].to_numpy()
+    applied = {
+        rule: thresholds[fold]
+        for rule, thresholds in chosen.thresholds.items()
+        if not _lacks_others(rule, thresholds, fold)
+    }
+    return {rule: np.where(np.isnan(t), np.nan, score >= t) for rule, t in applied.items()}
+
+
+def _lacks_others(rule: str, thresholds: Floats, fold: Ints) -> bool:
+    """Whether rows of the only fold would have to be judged by a threshold that was chosen on themselves."""
+    return rule != DEFAULT and len(thresholds) == 2 and bool((fold == 0).any())
+
+
+def _estimate(
+    table: pd.DataFrame, called: Mapping[str, Floats], resampling: Resampling
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Estimate every figure at the default threshold, and those of the calls at the others."""
+    scores = estimate_scores(table, resampling)
+    calls = {rule: estimate_calls(table.assign(called=c), resampling) for rule, c in called.items()}
+    lines = [scores.figures.assign(rule=DEFAULT), *(e.figures.assign(rule=rule) for rule, e in calls.items())]
+    return (
+        pd.concat(lines, ignore_index=True),
+        pd.concat([scores.replicates, calls[DEFAULT].replicates], axis=1),
+    )
+
+
+def _errors(
+    table: pd.DataFrame, called: Mapping[str, Floats], resampling: Resampling, columns: Sequence[str]
+) -> pd.DataFrame:
+    """Count errors by attack and by the values of further columns, at each threshold."""
+    lines = [
+        error_rates(table.assign(called=c), resampling, by=column).assign(rule=rule, column=column)
+        for column in ("attack", *columns)
+        for rule, c in called.items()
+    ]
+    return pd.concat(lines, ignore_index=True)
+
+
+def _thresholds(table: pd.DataFrame, chosen: _Chosen, resampling: Resampling) -> pd.DataFrame:
+    """Return the thresholds to deploy, with intervals, as estimates of metric ``threshold``."""
+    values = {rule: float(t[-1]) for rule, t in chosen.thresholds.items() if rule != DEFAULT}
+    ends = threshold_intervals(table, values, resampling) if values else {}
+    lines = [("threshold", v, *ends[rule], resampling.fewest, rule) for rule, v in values.items()]
+    return pd.DataFrame(lines, columns=[*FIGURES, "rule"])
+
+
+def _by_fold(table: pd.DataFrame, chosen: _Chosen) -> pd.DataFrame:
+    """Judge each fold by itself, where it holds both classes: one line a rule and fold."""
     lines: list[dict[str, Any]] = []
-    deploy: dict[str, dict[str, float]] = {}
-    (first, own), *others = scored.items()
-    for level in LEVELS:
-        table = at_level(own, level)
-        y, score = table["label"].to_numpy(), table["score"].to_numpy()
-        deploy[level] = {rule: tune_threshold(y, score, rule=rule).value for rule in rules}
-        lines += [{"data": first, "level": level, **line} for line in _cross_fitted(table, rules, default)]
-        for data, new in others:
-            thresholds = {DEFAULT: default, **deploy[level]}
-            lines += [
-                {"data": data, "level": level, **line} for line in _once(at_level(new, level), thresholds)
-            ]
-    predictions = pd.concat([table.assign(data=data) for data, table in scored.items()], ignore_index=True)
-    return Unit(found.best, found.converged, deploy, pd.DataFrame(lines), predictions)
+    for rule, thresholds in chosen.thresholds.items():
+        if _lacks_others(rule, thresholds, table["fold"].to_numpy()):
+            continue
+        for number, part in table.groupby("fold"):
+            y, score = part["label"].to_numpy(), part["score"].to_numpy()
+            place = {"rule": rule, "fold": number, "threshold": float(thresholds[number])}
+            if part["label"].nunique() == 2:
+                lines.append(place | evaluate(y, score, threshold=place["threshold"]))
+    return pd.DataFrame(lines)
 
 
-def at_level(table: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return one line a face (``image``), or one a clip with the mean of its faces' scores (``video``).
-
-    Under a protocol that divides clips, the faces of a clip that one fold tests count as a clip of that fold.
-    """
-    columns = ["clip", "label", "fold", "score"]
-    if level == "image":
-        return table[columns]
-    clips = table.groupby(["clip", "fold"], sort=True, as_index=False)
-    return clips[["label", "score"]].agg({"label": "first", "score": "mean"})
+def _deployed(chosen: _Chosen) -> dict[str, float | None]:
+    """Return the threshold of each rule that was chosen on all rows, None where the rule cannot be met."""
+    values = {rule: float(t[-1]) for rule, t in chosen.thresholds.items() if rule != DEFAULT}
+    return {rule: None if np.isnan(value) else value for rule, value in values.items()}
 
 
-def _cross_fitted(table: pd.DataFrame, rules: Sequence[str], default: float) -> list[dict[str, Any]]:
-    """Judge each fold with the default threshold and, where there are other folds, with those chosen on them."""
-    y, score, fold = (table[column].to_numpy() for column in ("label", "score", "fold"))
-    count = int(fold.max()) + 1
-    applied = {DEFAULT: np.full(count, default)}
-    if count > 1:
-        applied |= {rule: cross_fit(y, score, fold, rule=rule) for rule in rules}
-    return [
-        _line(rule, k, value) | evaluate(y[fold == k], score[fold == k], threshold=value)
-        for rule, values in applied.items()
-        for k, value in enumerate(values)
-    ]
-
-
-def _once(table: pd.DataFrame, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
-    y, score = table["label"].to_numpy(), table["score"].to_numpy()
-    return [
-        _line(rule, -1, value) | evaluate(y, score, threshold=value) for rule, value in thresholds.items()
-    ]
-
-
-def _line(rule: str, fold: int, threshold: float) -> dict[str, Any]:
-    return {"rule": rule, "fold": fold, "threshold": float(threshold)}
+def _first(table: pd.DataFrame) -> pd.DataFrame:
+    """Put the columns that say where a figure belongs first."""
+    place = [c for c in ("data", "level", "rule", "column", "fold", "threshold") if c in table]
+    return table[[*place, *(c for c in table if c not in place)]]

@@ -8,11 +8,15 @@ extractors.json               per extractor: title, fingerprint, where its weigh
 faces.parquet                 one line a face: content, frame, box, clip, label, identity, ..., fold (-1: not tested)
 audit.csv                     what the two sides of each fold share, as `classify.audit` counts it
 skipped.csv                   inputs that were not, or not wholly, used, with the reason
+files.parquet                 one line an input file: content, clip, label, attack, and how many faces it gave
 units/<extractor>/<classifier>/
     unit.json                 best parameters, thresholds to deploy
     configurations.parquet    every configuration's fold scores
-    predictions.parquet       scores of the best configuration: out-of-fold, test and external ones
-    metrics.parquet           every figure of the tables, tidy
+    predictions.parquet       scores of the best configuration: out-of-fold, test, external and perturbed ones
+    estimates.parquet         every figure of the tables with its interval, tidy
+    errors.parquet            error rates by attack and by further columns of the manifest
+    metrics.parquet           the figures of each fold
+    replicates.parquet        figures in each replicate of the bootstrap over people: models are compared by them
 DONE                          the last thing written
 .lock                         held by the process that writes the folder
 """
@@ -31,11 +35,13 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from benchmarks.suite import Suite, parse_suite
+from classify.calibration import Calibration
 from classify.search import SearchResult
 from extract.errors import RequestError
 from extract.files import digest, read_json, whole_directory, write_bytes, write_json
 
 LOCK = ".lock"
+TABLES = ("metrics", "estimates", "errors", "replicates", "predictions")  # of a unit
 SOURCES = ("extract", "classify", "benchmarks", "reports")
 PACKAGES = (
     *(
@@ -61,25 +67,45 @@ class Unit:
     best : dict
         The selected parameters.
     deploy : dict
-        Level (``image``, ``video``) -> rule -> threshold chosen on all out-of-fold scores.
-    metrics : DataFrame, tidy
+        Level (``image``, ``video``) -> rule -> threshold chosen on all out-of-fold scores, None where the rule
+        cannot be met.
+    unreachable : dict
+        Level -> rule that cannot be met -> what was reachable.
+    calibration : dict
+        Level -> the calibration fitted on all out-of-fold scores, or None.
+    metrics : DataFrame, one line per data, level, rule and fold
         ``data``, ``level``, ``rule`` (``default`` or a threshold rule), ``fold`` (-1 for data that is judged
-        once), ``threshold`` (the one applied) and every metric. Data is ``out-of-fold`` or, where the data set
-        has a test part of its own, ``validation`` and ``test``; also ``external``.
+        once), ``threshold`` (the one applied) and every metric of `SELECTION`. Data is ``out-of-fold`` or, where
+        the data set has a test part of its own, ``validation`` and ``test``; also ``external``, and the names of
+        perturbations.
+    estimates : DataFrame, one line per data, level, rule and metric
+        ``data``, ``level``, ``rule``, ``metric`` (of `METRICS`, or ``threshold``: the one to deploy), ``estimate``,
+        ``low``, ``high``, ``people`` (that it rests on). Figures of the scores alone stand under rule ``default``.
+    errors : DataFrame, one line per data, level, rule, column and value
+        As `classify.estimates.error_rates` counts them; ``column`` is ``attack`` or a further one of the manifest.
+    replicates : DataFrame, one line a replicate
+        One column, ``<data> <level> <metric>``, for each metric of `SELECTION` at the default threshold; the same
+        people are drawn for every model.
     predictions : DataFrame, one line a face
-        ``content``, ``face``, ``clip``, ``label``, ``fold``, ``score``, ``data``.
+        ``content``, ``face``, ``clip``, ``label``, ``attack``, ``identity``, ``source_identity``, ``fold``, ``score``,
+        ``data``.
     converged : bool
         Whether every fit of the selected parameters converged.
     """
 
     best: dict[str, Any]
     converged: bool
-    deploy: dict[str, dict[str, float]]
+    deploy: dict[str, dict[str, float | None]]
+    unreachable: dict[str, dict[str, str]]
+    calibration: dict[str, Calibration | None]
     metrics: pd.DataFrame
+    estimates: pd.DataFrame
+    errors: pd.DataFrame
+    replicates: pd.DataFrame
     predictions: pd.DataFrame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal to itself only, so that what is made of it can be remembered
 class Finished:
     """What every finished results folder holds, read back.
 
@@ -101,10 +127,19 @@ class Finished:
     skipped: pd.DataFrame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run(Finished):
-    """A finished run: what all results hold, and its units, (extractor, classifier) -> Unit in the suite's order."""
+    """A finished run.
 
+    Attributes
+    ----------
+    files : DataFrame, one line an input file
+        As `benchmarks.data.FoundFaces` has it.
+    units : dict
+        (extractor, classifier) -> Unit, in the suite's order.
+    """
+
+    files: pd.DataFrame
     units: dict[tuple[str, str], Unit]
 
 
@@ -201,11 +236,11 @@ def write_unit(final: Path, *, found: SearchResult, unit: Unit, scratch: Path) -
     """Write one unit, whole or not at all."""
     with whole_directory(final, scratch=scratch) as folder:
         _plain(found.configurations).to_parquet(folder / "configurations.parquet", index=False)
-        unit.predictions.to_parquet(folder / "predictions.parquet", index=False)
-        unit.metrics.to_parquet(folder / "metrics.parquet", index=False)
-        write_json(
-            folder / "unit.json", {"best": unit.best, "converged": unit.converged, "deploy": unit.deploy}
-        )
+        for name in TABLES:
+            getattr(unit, name).to_parquet(folder / f"{name}.parquet", index=False)
+        record = {name: getattr(unit, name) for name in ("best", "converged", "deploy", "unreachable")}
+        record["calibration"] = {level: c and c.to_dict() for level, c in unit.calibration.items()}
+        write_json(folder / "unit.json", record)
 
 
 def _plain(configurations: pd.DataFrame) -> pd.DataFrame:
@@ -251,7 +286,10 @@ def read_run(folder: Path) -> Run:
     """
     common = read_common(folder)
     pairs = [(e, c) for e in common.extractors for c in common.suite.classifiers]
-    return Run(**vars(common), units={pair: read_unit(unit_folder(folder, *pair)) for pair in pairs})
+    files = pd.read_parquet(folder / "files.parquet")
+    return Run(
+        **vars(common), files=files, units={pair: read_unit(unit_folder(folder, *pair)) for pair in pairs}
+    )
 
 
 def read_common(folder: Path) -> Finished:
@@ -274,13 +312,10 @@ def read_common(folder: Path) -> Finished:
 def read_unit(folder: Path) -> Unit:
     """Read one unit."""
     record = read_json(folder / "unit.json")
-    return Unit(
-        record["best"],
-        record["converged"],
-        record["deploy"],
-        pd.read_parquet(folder / "metrics.parquet"),
-        pd.read_parquet(folder / "predictions.parquet"),
-    )
+    record["calibration"] = {
+        level: c and Calibration.from_dict(c) for level, c in record["calibration"].items()
+    }
+    return Unit(**record, **{name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES})
 
 
 def purge_results(folder: Path, contents: list[str], path: Path) -> int:

@@ -1,28 +1,57 @@
 """The loop: manifest -> faces -> features -> folds -> search -> threshold -> result."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from benchmarks.data import find_all_faces
-from benchmarks.judge import judge
+from benchmarks.data import EXTERNAL, FoundFaces, find_all_faces, perturbed_faces
+from benchmarks.judge import Judging, judge
 from benchmarks.machine import Machine
 from benchmarks.request import Request, carry_out, check_folder, make_request
 from benchmarks.results import open_units, unit_folder, write_common, write_unit
 from benchmarks.suite import Suite
 from classify.audit import audit_folds, describe_audit
-from classify.fitting import fit_fold_models
+from classify.fitting import Matrix, fit_fold_models
 from classify.folds import fold_numbers, identity_folds, inner_folds
+from classify.groups import Ints
+from classify.metrics import Floats
 from classify.models import CLASSIFIERS
 from classify.protocols import Fold
 from classify.search import search
 from extract.extractors import Extractor
-from extract.faces import faces_key
+from extract.faces import FaceSettings, faces_key
+from extract.files import write_bytes
+from extract.manifest import OPTIONAL, REQUIRED, RESERVED
 from extract.perceptual import PerceptualHash
 from extract.pipeline import Features, load_features
+
+MOST_GROUPS = 20  # values of a further column that are compared; names and dates have more
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which rows train, choose and are judged.
+
+    Attributes
+    ----------
+    first : str
+        What the tables call the rows that parameters and thresholds are chosen on.
+    rows : DataFrame of n rows, one line a face
+    number : (n,) int64
+        The fold that chooses on each row, -1 where none does.
+    folds : sequence of Fold
+    others : mapping of data to DataFrame
+        Further rows to score, with ``fold``: the one whose model scores a row, -1 for the mean of all.
+    """
+
+    first: str
+    rows: pd.DataFrame
+    number: Ints
+    folds: Sequence[Fold]
+    others: Mapping[str, pd.DataFrame]
 
 
 def run(
@@ -63,7 +92,8 @@ def run(
 
 def _compute(request: Request, folder: Path, *, machine: Machine) -> None:
     suite = request.suite
-    rows, others, skipped = find_all_faces(request.clips, suite, machine=machine)
+    faces = find_all_faces(request.clips, suite, machine=machine)
+    rows, skipped = faces.own, faces.skipped
     folds = identity_folds(rows, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
     audit = audit_faces(rows, {suite.protocol: folds}, suite, machine=machine)
     if len(skipped):
@@ -77,8 +107,37 @@ def _compute(request: Request, folder: Path, *, machine: Machine) -> None:
         skipped=skipped,
         extractors=request.describe_extractors(),
     )
+    write_bytes(folder / "files.parquet", faces.files.to_parquet(index=False))
+    plan = _plan(suite, faces, folds)
     for extractor in request.extractors:
-        _run_extractor(suite, extractor, rows, others, folds=folds, folder=folder, machine=machine)
+        _run_extractor(suite, extractor, plan, folder=folder, machine=machine)
+
+
+def choosing_folds(suite: Suite, rows: pd.DataFrame, folds: Sequence[Fold]) -> Sequence[Fold]:
+    """Return the folds that parameters and thresholds are chosen on.
+
+    A data set's own test part is judged once; what is chosen is then chosen inside its training part.
+    """
+    if len(folds) > 1:
+        return folds
+    return inner_folds(rows, folds[0].train, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+
+
+def _plan(suite: Suite, faces: FoundFaces, folds: Sequence[Fold]) -> _Plan:
+    rows, given = faces.own, len(folds) == 1
+    chosen_on = choosing_folds(suite, rows, folds)
+    number = fold_numbers(chosen_on, len(rows))
+    others = {} if faces.external is None else {EXTERNAL: faces.external.assign(fold=-1)}
+    if given:
+        others = {"test": rows.iloc[folds[0].test].assign(fold=-1)} | others
+        tested = dict.fromkeys(others["test"]["clip"], -1)
+    else:
+        tested = dict(zip(rows["clip"][number >= 0], number[number >= 0], strict=True))
+    for name, table in faces.perturbed.items():
+        here = table[table["clip"].isin(tested)].reset_index(drop=True)
+        if here["label"].nunique() == 2:  # else there is nothing to compare: only non-responses are counted
+            others[name] = here.assign(fold=here["clip"].map(tested).astype(int))
+    return _Plan("validation" if given else "out-of-fold", rows, number, chosen_on, others)
 
 
 def audit_faces(
@@ -95,82 +154,77 @@ def audit_faces(
 
 
 def _run_extractor(
-    suite: Suite,
-    extractor: Extractor,
-    rows: pd.DataFrame,
-    others: pd.DataFrame | None,
-    *,
-    folds: Sequence[Fold],
-    folder: Path,
-    machine: Machine,
+    suite: Suite, extractor: Extractor, plan: _Plan, *, folder: Path, machine: Machine
 ) -> None:
     missing = open_units(folder, extractor.name, suite)
     if not missing:
         return
-    faces = faces_key(suite.faces)
-    features, external = (
-        None
-        if r is None
-        else load_features(r, extractor, store=machine.store, faces=faces, track=machine.track)
-        for r in (rows, others)
-    )
-    assert features is not None  # rows is a table
-    for classifier in missing:
-        _run_unit(
-            suite,
-            classifier,
-            features,
-            external,
-            folds=folds,
-            folder=folder,
-            machine=machine,
-            name=extractor.name,
+
+    def load(rows: pd.DataFrame, settings: FaceSettings) -> Features:
+        return load_features(
+            rows, extractor, store=machine.store, faces=faces_key(settings), track=machine.track
         )
+
+    features = load(plan.rows, suite.faces)
+    others = {name: load(rows, _settings(suite, name)) for name, rows in plan.others.items()}
+    for classifier in missing:
+        final = unit_folder(folder, extractor.name, classifier)
+        _run_unit(suite, classifier, features.X, others, plan=plan, final=final, machine=machine)
+
+
+def _settings(suite: Suite, data: str) -> FaceSettings:
+    return suite.faces if data in ("test", EXTERNAL) else perturbed_faces(suite, data)
 
 
 def _run_unit(
     suite: Suite,
     classifier: str,
-    features: Features,
-    external: Features | None,
+    X: Matrix,
+    others: Mapping[str, Features],
     *,
-    folds: Sequence[Fold],
-    folder: Path,
+    plan: _Plan,
+    final: Path,
     machine: Machine,
-    name: str,
 ) -> None:
-    X, rows = features.X, features.rows
-    y = rows["label"].to_numpy()
-    # A data set's own test part is judged once; what is chosen is chosen inside its training part.
-    given = len(folds) == 1
-    chosen_on = _inner(suite, rows, folds[0]) if given else folds
+    y, chosen = plan.rows["label"].to_numpy(), plan.number >= 0
     fit: dict[str, Any] = {
         "classifier": classifier,
-        "folds": chosen_on,
+        "folds": plan.folds,
         "seed": suite.seed,
         "n_jobs": machine.n_jobs,
         "track": machine.track,
     }
     found = search(X, y, grid=suite.classifiers[classifier], metric=suite.metric, **fit)
-    number = fold_numbers(chosen_on, len(rows))
-    own = _predictions(rows[number >= 0], found.scores[number >= 0], number[number >= 0])
-    scored = {"validation" if given else "out-of-fold": own}
-    others = {
-        "test": Features(X[folds[0].test], rows.iloc[folds[0].test]) if given else None,
-        "external": external,
-    }
-    if any(new is not None for new in others.values()):
+    columns = further_columns(plan.rows)
+    own = plan.rows[chosen].assign(fold=plan.number[chosen])
+    scored = {plan.first: _predictions(own, found.scores[chosen], columns)}
+    if others:
         models = fit_fold_models(X, y, params=found.best, **fit)
-        for data, new in others.items():
-            if new is not None:
-                scored[data] = _predictions(new.rows, models.score(new.X), np.full(len(new.rows), -1))
-    unit = judge(found, scored, rules=suite.thresholds, default=CLASSIFIERS[classifier].default_threshold)
-    write_unit(unit_folder(folder, name, classifier), found=found, unit=unit, scratch=folder / "scratch")
+        for name, new in others.items():
+            fold = new.rows["fold"].to_numpy()
+            once = bool((fold < 0).all())
+            scores = models.score(new.X) if once else models.score_own(new.X, fold)
+            scored[name] = _predictions(new.rows, scores, columns)
+    how = Judging(
+        suite.thresholds,
+        CLASSIFIERS[classifier].default_threshold,
+        aggregate=suite.aggregate,
+        calibration=suite.calibration,
+        columns=columns,
+        seed=suite.seed,
+        replicates=suite.replicates,
+    )
+    write_unit(final, found=found, unit=judge(found, scored, how=how), scratch=final.parents[2] / "scratch")
 
 
-def _inner(suite: Suite, rows: pd.DataFrame, fold: Fold) -> list[Fold]:
-    return inner_folds(rows, fold.train, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+def further_columns(rows: pd.DataFrame) -> list[str]:
+    """Return the columns of a manifest, beyond those with a meaning of ours, whose values make groups to compare."""
+    known = {*REQUIRED, *OPTIONAL, *RESERVED, "content"} - {"dataset"}
+    return [c for c in rows if c not in known and 2 <= rows[c].nunique() <= MOST_GROUPS]
 
 
-def _predictions(rows: pd.DataFrame, scores: Any, fold: Any) -> pd.DataFrame:
-    return rows[["content", "face", "clip", "label"]].assign(fold=fold, score=scores)
+def _predictions(rows: pd.DataFrame, scores: Floats, columns: Sequence[str]) -> pd.DataFrame:
+    kept = ["content", "face", "clip", "label", "attack", "identity", "source_identity", "fold"]
+    # Clips from elsewhere may lack a further column.
+    groups = {c: rows[c].astype(str) if c in rows else "" for c in columns}
+    return rows[kept].assign(score=scores, **groups)

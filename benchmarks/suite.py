@@ -9,15 +9,19 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from classify.metrics import METRICS
+from classify.aggregate import combiner
+from classify.calibration import METHODS
+from classify.calibration import NONE as UNCALIBRATED
+from classify.metrics import METRICS, SELECTION
 from classify.models import CLASSIFIERS, check_grid
 from classify.protocols import PROTOCOLS
-from classify.thresholds import RULES
+from classify.rules import parse_rule
 from extract.datasets.registry import DATASETS
 from extract.datasets.synthetic import SyntheticSettings
 from extract.errors import RequestError, unknown
 from extract.extractors import ExtractorSettings, check_extractor
 from extract.faces import FACE_DETECTORS, FaceSettings
+from extract.perturb import parse_perturbations
 from extract.plugins import is_plugin_file
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
@@ -130,8 +134,18 @@ class Suite(_Strict):
     folds, seed : int
     metric : str
         Selects the configuration, by its mean over folds.
+    level : {"image", "video"}, optional
+        Which the main tables show; without it video, or image where every clip is one image.
+    aggregate : str
+        How the faces of a clip make its score at video level: mean, median, max, or top3 (any number).
     thresholds : list of str
-        Rules for tuned thresholds.
+        Rules for tuned thresholds, as `parse_rule` reads them.
+    calibration : str
+        How scores become probabilities: platt, isotonic, or none.
+    perturb : list of str
+        Perturbations under which the chosen models and thresholds are tried again, see `parse_perturbations`.
+    replicates : int
+        Of the bootstrap that intervals come from.
     external : ExternalSettings, optional
     published : PublishedSettings, optional
     """
@@ -151,7 +165,12 @@ class Suite(_Strict):
     folds: Annotated[int, Field(ge=2)] = 5
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     metric: str = "f1"
+    level: Literal["image", "video"] | None = None
+    aggregate: str = "mean"
     thresholds: list[str] = ["f1", "youden", "eer"]
+    calibration: str = "platt"
+    perturb: Annotated[list[str], BeforeValidator(_list)] = []
+    replicates: Annotated[int, Field(ge=100)] = 2000
     external: ExternalSettings | None = None
     published: PublishedSettings | None = None
 
@@ -206,10 +225,18 @@ def check_names(suite: Suite) -> None:
     if suite.data and suite.data.dataset:
         DATASETS[suite.data.dataset]
     FACE_DETECTORS[suite.faces.detector]
-    if suite.metric not in METRICS:
-        raise unknown("metric", suite.metric, METRICS)
+    if suite.metric not in SELECTION:
+        raise unknown("metric", suite.metric, SELECTION)
+    combiner(suite.aggregate)
+    parse_perturbations(suite.perturb)
+    if suite.perturb and suite.protocol == "frame":
+        raise RequestError(
+            "Expected a protocol that keeps clips whole with perturb; got frame. Leave perturb out, or take another."
+        )
     for rule in suite.thresholds:
-        RULES[rule]
+        parse_rule(rule)
+    if suite.calibration != UNCALIBRATED:
+        METHODS[suite.calibration]
     for classifier, grid in suite.classifiers.items():
         CLASSIFIERS[classifier]
         check_grid(classifier, grid)

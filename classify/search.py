@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from sklearn.model_selection import ParameterGrid
 
 from classify.fitting import Matrix, fit, score
-from classify.metrics import METRICS, Floats, Labels, evaluate
+from classify.metrics import SELECTION, Floats, Labels, evaluate
 from classify.models import CLASSIFIERS, Params
 from classify.protocols import Fold
 from extract.progress import Track, no_progress
@@ -73,7 +73,7 @@ def search(
     folds : sequence of Fold
         Each row is tested in at most one.
     metric : str
-        A name in `METRICS`; its mean over folds at the default threshold selects the configuration.
+        A name in `SELECTION`; its mean over folds at the default threshold selects the configuration.
     seed : int
         Of every fit.
     n_jobs : int
@@ -125,4 +125,4 @@ def _table(
         for i, point in enumerate(points)
         for k, fold in enumerate(folds)
     ]
-    return pd.DataFrame(lines, columns=["configuration", *points[0], "fold", *METRICS, "converged"])
+    return pd.DataFrame(lines, columns=["configuration", *points[0], "fold", *SELECTION, "converged"])

@@ -1,48 +1,13 @@
 """Where to call a score fake: exact over all cut points, and never judged on the rows that chose it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from classify.cuts import Cuts, cut_points
 from classify.metrics import Floats, Labels
-from extract.registry import Registry
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """Every distinct way to cut a set of scores, from "all fake" to "none fake".
-
-    Attributes
-    ----------
-    thresholds : (k,) float64, ascending
-        A score at or above it is called fake. Between two scores it is their midpoint; the first is the lowest
-        score, the last the next number above the highest.
-    tp, fp : (k,) int64
-        Fakes and reals called fake.
-    fakes, reals : int
-    """
-
-    thresholds: Floats
-    tp: npt.NDArray[np.int64]
-    fp: npt.NDArray[np.int64]
-    fakes: int
-    reals: int
-
-    @property
-    def recall(self) -> Floats:
-        return self.tp / self.fakes
-
-    @property
-    def fpr(self) -> Floats:
-        return self.fp / self.reals
-
-    @property
-    def f1(self) -> Floats:
-        """F1 = 2 TP / (2 TP + FP + FN) (van Rijsbergen 1979); the denominator is at least the fakes' number."""
-        return 2 * self.tp / (self.tp + self.fp + self.fakes)
+from classify.rules import Rule, parse_rule
 
 
 @dataclass(frozen=True)
@@ -53,67 +18,59 @@ class Threshold:
     value: float
 
 
-# What a rule maximises; in whole numbers where it can be, so that equal cuts compare equal.
-Objective = Callable[[Cuts], npt.NDArray[Any]]
-RULES: Registry[Objective] = Registry("threshold rule")
+class Unreachable(ValueError):
+    """No cut does what a rule demands; the message says what was reachable."""
 
 
-@RULES.register("f1")
-def f1(cuts: Cuts) -> Floats:
-    """Maximum F1."""
-    return cuts.f1
-
-
-@RULES.register("youden")
-def youden(cuts: Cuts) -> npt.NDArray[np.int64]:
-    """Maximum of Youden's J = recall + specificity - 1 (Youden 1950), times fakes times reals."""
-    return np.asarray(cuts.tp * cuts.reals - cuts.fp * cuts.fakes)
-
-
-@RULES.register("eer")
-def equal_error(cuts: Cuts) -> npt.NDArray[np.int64]:
-    """Equal error rate: the smallest difference of miss rate and false-positive rate, times fakes times reals."""
-    return np.asarray(-np.abs((cuts.fakes - cuts.tp) * cuts.reals - cuts.fp * cuts.fakes))
-
-
-def cut_points(y: Labels, score: Floats) -> Cuts:
-    """Enumerate all cut points of n scores in O(n log n).
+def tune_threshold(
+    y: Labels, score: Floats, *, rule: str, attack: npt.NDArray[np.str_] | None = None
+) -> Threshold:
+    """Choose the cut point that is best by a rule; of equal ones the lowest, which misses the fewest fakes.
 
     Parameters
     ----------
     y : (n,) int, 1 = fake
     score : (n,) float, higher = more likely fake
+    rule : str
+        As `parse_rule` reads it.
+    attack : (n,) str, optional
+        The attack of each fake, for rules about APCER; without it all fakes count as one attack.
 
     Raises
     ------
+    Unreachable
+        No cut but "all fake" or "none fake" does what the rule demands.
     ValueError
         One class only, or scores that are not finite.
+    RequestError
+        An unknown rule.
     """
-    y, score = np.asarray(y), np.asarray(score, np.float64)
-    if len(np.unique(y)) < 2 or not np.isfinite(score).all():
-        raise ValueError("Expected finite scores of both classes; got one class or NaN. Check the scores.")
-    values, inverse = np.unique(score, return_inverse=True)
-    fakes = np.bincount(inverse, weights=y == 1, minlength=len(values))
-    reals = np.bincount(inverse, weights=y == 0, minlength=len(values))
-    return Cuts(
-        thresholds=np.concatenate([values[:1], _midpoints(values), [np.nextafter(values[-1], np.inf)]]),
-        tp=_at_or_above(fakes),
-        fp=_at_or_above(reals),
-        fakes=int(fakes.sum()),
-        reals=int(reals.sum()),
-    )
+    cuts, chosen = cut_points(y, score, attack=attack), parse_rule(rule)
+    best = int(choose(cuts, chosen))
+    if best < 0:
+        raise Unreachable(
+            f"Expected a threshold with {chosen.title} on these {cuts.reals + cuts.fakes} scores; "
+            f"{chosen.reachable(cuts)}. Ask for less, or add clips."
+        )
+    return Threshold(rule, float(cuts.thresholds[best]))
 
 
-def tune_threshold(y: Labels, score: Floats, *, rule: str) -> Threshold:
-    """Choose the cut point that is best by a rule; of equal ones the lowest, which misses the fewest fakes.
+def choose(cuts: Cuts, rule: Rule) -> npt.NDArray[np.int64]:
+    """Return the number of the best cut, -1 where the rule allows none: of the shape of the cuts but for its last."""
+    worth = np.asarray(rule.worth(cuts), np.float64)
+    best = np.argmax(np.nan_to_num(worth, nan=-np.inf), axis=-1)
+    reached = np.take_along_axis(worth, best[..., None], axis=-1)[..., 0] > -np.inf
+    return np.where(reached, best, -1)
 
-    Parameters and errors as `cut_points`; `rule` is a name in `RULES`.
-    """
-    cuts = cut_points(y, score)
-    return Threshold(rule, float(cuts.thresholds[int(np.argmax(RULES[rule](cuts)))]))
 
-
-def cross_fit(y: Labels, score: Floats, fold: npt.NDArray[np.int64], *, rule: str) -> Floats:
+def cross_fit(
+    y: Labels,
+    score: Floats,
+    fold: npt.NDArray[np.int64],
+    *,
+    rule: str,
+    attack: npt.NDArray[np.str_] | None = None,
+) -> Floats:
     """Choose each fold's threshold on the other folds' scores.
 
     Parameters
@@ -123,23 +80,20 @@ def cross_fit(y: Labels, score: Floats, fold: npt.NDArray[np.int64], *, rule: st
         Out-of-fold scores.
     fold : (n,) int
         The fold, from 0, that tests each row.
+    rule, attack
+        As for `tune_threshold`.
 
     Returns
     -------
     (k,) float64
-        The threshold to apply to fold 0, 1, ...
+        The threshold to apply to fold 0, 1, ...; NaN where the other folds' scores cannot do what the rule demands.
     """
     others = [fold != number for number in range(int(fold.max()) + 1)]
-    return np.array([tune_threshold(y[rows], score[rows], rule=rule).value for rows in others])
+    return np.array([_tuned(y[o], score[o], rule, None if attack is None else attack[o]) for o in others])
 
 
-def _midpoints(values: Floats) -> Floats:
-    """Midpoints of ascending numbers, moved to the upper one where rounding would reach the lower."""
-    low, high = values[:-1], values[1:]
-    middle = low / 2 + high / 2  # not (low + high) / 2, which can overflow
-    return np.where(middle > low, middle, high)
-
-
-def _at_or_above(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    total = np.concatenate([np.cumsum(counts[::-1])[::-1], [0]])
-    return total.astype(np.int64)
+def _tuned(y: Labels, score: Floats, rule: str, attack: npt.NDArray[np.str_] | None) -> float:
+    try:
+        return tune_threshold(y, score, rule=rule, attack=attack).value
+    except Unreachable:
+        return float("nan")

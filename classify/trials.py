@@ -14,7 +14,7 @@ from sklearn.model_selection import ParameterGrid
 from classify.fitting import Matrix, fit, score
 from classify.folds import inner_folds
 from classify.groups import Ints
-from classify.metrics import METRICS, Floats, Labels, evaluate
+from classify.metrics import SELECTION, Floats, Labels, evaluate
 from classify.models import CLASSIFIERS, Params
 from classify.protocols import Fold
 from classify.search import search
@@ -85,7 +85,7 @@ def run_tasks(
     Returns
     -------
     DataFrame, one line per trial, test set and level (``image``: faces, ``video``: clips by their faces' mean)
-        The trial's settings, ``test``, ``level``, ``reals`` and ``fakes`` tested, every metric of `METRICS` and
+        The trial's settings, ``test``, ``level``, ``reals`` and ``fakes`` tested, every metric of `SELECTION` and
         ``fpr`` at the classifier's default threshold (NaN where the test set lacks the class), ``train_reals``
         and ``train_fakes`` (faces), ``parameters`` (JSON), ``converged``, ``seconds`` (of the fit and the
         scoring, one thread).
@@ -171,7 +171,7 @@ def _figures(y: Labels, score: Floats, threshold: float) -> dict[str, float]:
     figures = {
         **{"reals": reals, "fakes": fakes},
         "fpr": float(called[y == 0].mean()) if reals else np.nan,
-        **dict.fromkeys(METRICS, np.nan),
+        **dict.fromkeys(SELECTION, np.nan),
         "recall": float(called[y == 1].mean()) if fakes else np.nan,
         "accuracy": float(np.mean(called == (y == 1))),
     }

@@ -9,6 +9,7 @@ from scipy import stats
 from classify.metrics import Floats
 
 METHODS = ("percentile", "bca")
+FEWEST_BEYOND = 10  # replicates on the far side of 0 that still say how rare they are
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def paired_difference(
     The p-value is the level at which the interval of the difference just reaches 0, from the replicates d* of
     the difference: the smaller of (1 + #{d* <= 0}) / (B + 1) and (1 + #{d* >= 0}) / (B + 1), doubled (Efron and
     Tibshirani 1993, section 15.4; one is added so that no p-value is 0: Davison and Hinkley 1997, section 4.2),
-    and, with `people`, taken back through the widening of `interval`.
+    and, with `people`, taken back through the widening of `interval`. Fewer than ten replicates beyond 0 cannot tell
+    how rare they are; the tail is then that of a normal distribution with the replicates' standard deviation, so that
+    a correction over many models can still find what is plain.
 
     Parameters
     ----------
@@ -120,11 +123,18 @@ def paired_difference(
     """
     value, replicates = first[0] - second[0], first[1] - second[1]
     low, high = interval(value, replicates, people=people, level=level)
-    known = replicates[np.isfinite(replicates)]
-    sides = (known <= 0).sum(), (known >= 0).sum()
-    tail = min(0.5, (1 + min(sides)) / (1 + len(known)))
-    p = 2 * _narrowed_tail(tail, people) if np.isfinite(low) else float("nan")
+    p = 2 * _narrowed_tail(_tail(value, replicates), people) if np.isfinite(low) else float("nan")
     return Difference(float(value), low, high, float(p))
+
+
+def _tail(value: float, replicates: Floats) -> float:
+    """Return how rarely a replicate of a difference lies beyond 0, seen from its value."""
+    known = replicates[np.isfinite(replicates)]
+    beyond = min((known <= 0).sum(), (known >= 0).sum())
+    tail = min(0.5, float(1 + beyond) / (1 + len(known)))
+    if beyond < FEWEST_BEYOND and known.std() > 0:
+        return min(tail, float(stats.norm.sf(abs(value) / known.std())))
+    return tail
 
 
 def holm(p: npt.ArrayLike) -> Floats:

@@ -48,6 +48,8 @@ class Family:
         What a strength is, for error messages.
     made_by : tuple of str
         Packages, besides OpenCV, of which another release may give other pixels.
+    stills : bool
+        Whether it applies to single images, too.
     """
 
     effect: Effect
@@ -56,6 +58,7 @@ class Family:
     accepts: Callable[[float], bool]
     unit: str
     made_by: tuple[str, ...] = ()
+    stills: bool = True
 
 
 FAMILIES: Registry[Family] = Registry("perturbation")
@@ -109,6 +112,10 @@ class Perturbation:
     def key(self) -> list[Any]:
         """What a cache key needs besides OpenCV's version: changes whenever a pixel could."""
         return [self.name, PIXELS, *(f"{p} {version(p)}" for p in FAMILIES[self.family].made_by)]
+
+    def applies_to(self, path: str) -> bool:
+        """Whether a file can be perturbed this way: nobody recompresses a still as a video."""
+        return FAMILIES[self.family].stills or not is_image(path)
 
     def apply(self, frames: Frames, *, path: Path) -> Frames:
         """Perturb the frames of a clip.
@@ -290,5 +297,6 @@ FAMILIES.add(
         accepts=lambda crf: 0 <= crf <= 51,
         unit="a constant rate factor (CRF) from 0 to 51",
         made_by=("av",),  # its wheel carries x264 and the decoder
+        stills=False,
     ),
 )

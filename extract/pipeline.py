@@ -21,6 +21,10 @@ from extract.video import UnreadableClip, is_video
 PART = 128  # faces a feature part holds at least; a kill costs the part in hand
 
 
+class NoFaces(RequestError):
+    """Clips that show no usable face, all of them."""
+
+
 @dataclass(frozen=True)
 class Features:
     """Features of faces.
@@ -99,7 +103,7 @@ def find_faces(
         {names[c]: note for c, index in indexes.items() if index["faces"] and (note := _note(index))}
     )
     if manifest.clips.empty:
-        raise RequestError(
+        raise NoFaces(
             f"Expected faces in the clips; got none in {len(clips)} clips, first {_example(lost)}. "
             'Check the files, or set detector = "none" for images that are face crops already.'
         )

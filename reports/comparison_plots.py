@@ -12,7 +12,7 @@ from classify.comparisons import STEPS
 from classify.models import CLASSIFIERS
 from reports.comparisons import leakage_frame, new_attack_frame, transfer_frame
 from reports.notes import extractor_title
-from reports.tables import select
+from reports.summary import select
 
 ACROSS = 3  # heat maps in a row
 MARKERS, LINES = "osD^v", ("-", "--", "-.", ":")  # one a classifier; colours are extractors

@@ -13,7 +13,8 @@ from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
 from reports.formats import Cell, Table
 from reports.notes import extractor_title, marks, protocol_title, sharing, unknown
-from reports.tables import percent, select
+from reports.summary import select
+from reports.tables import percent
 
 # Accuracy of the ReActNet paper after 50 epochs: on frames of its training clips, and on its test clips.
 PUBLISHED = {"frame": 0.8140, "clip": 0.6145}

@@ -1,10 +1,11 @@
 """What a table or a figure must be read with: titles, marks, and the notes below it."""
 
 from benchmarks.results import Finished, Run
+from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
 
-TITLES = {"auc": "AUC", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "precision": "Precision"}
+FEW = 30  # people below which an interval is called uncertain itself
 
 
 def reported(run: Run) -> str:
@@ -44,21 +45,29 @@ def given(run: Run) -> bool:
     return any("test" in set(unit.metrics["data"]) for unit in run.units.values())
 
 
-def run_notes(run: Run, *, published: bool) -> tuple[str, ...]:
-    """Say what the main tables must be read with."""
+def run_notes(run: Run, *, level: str, people: int, published: bool) -> tuple[str, ...]:
+    """Say what the main tables must be read with.
+
+    Parameters
+    ----------
+    level : str
+        Of the figures.
+    people : int
+        The fewest people that they rest on.
+    published : bool
+        Whether a paper's figures stand beside them.
+    """
     suite, counts, kind = run.suite, run.counts, PROTOCOLS[run.suite.protocol]
-    share = counts["fake_faces"] / counts["faces"]
     unconverged = _unconverged(run)
     return (
         f"{_over(run)} (protocol {suite.protocol}{', LEAKY' if kind.leaky else ''}: {kind.apart}); "
         f"{counts['faces']:,} faces of {counts['clips']:,} clips ({counts['fake_clips']:,} fake) tested, "
         f"{f'{others:,} other clips not, ' if (others := counts['other_clips']) else ''}"
-        f"identities: {counts['identities']:,}. Recall, F1, accuracy and precision at each classifier's default "
-        "threshold.",
+        f"identities: {counts['identities']:,}. {_level(run, level)}",
+        intervals(run, people=people),
         *sharing(run),
         *unknown(run),
         selection(run),
-        f"Calling every face fake has recall 100.00, F1 {200 * share / (1 + share):.2f}, accuracy {100 * share:.2f}.",
         *([f"Not converged: {unconverged}."] if unconverged else []),
         *marks(run),
         *(
@@ -69,9 +78,36 @@ def run_notes(run: Run, *, published: bool) -> tuple[str, ...]:
     )
 
 
+def intervals(run: Run, *, people: int) -> str:
+    """Say what the intervals are, and how far to trust them."""
+    few = f" Few people: such intervals are themselves uncertain (fewer than {FEW})." if people < FEW else ""
+    return (
+        f"(In parentheses) 95 % intervals: bootstrap over people, targets and sources crossed, "
+        f"{run.suite.replicates:,} replicates; each role rests on at least {people} people.{few}"
+    )
+
+
+def _level(run: Run, level: str) -> str:
+    what = {"image": "one line a face", "video": f"one line a clip, the {combined(run)} of its faces' scores"}
+    return (
+        f"{level.capitalize()} level: {what[level]}. What depends on a threshold is at each classifier's default one; "
+        "counts are pooled over folds, AUC and average precision are taken within them."
+    )
+
+
+def combined(run: Run) -> str:
+    """Say how a clip's score is made of its faces'."""
+    how = run.suite.aggregate
+    return (
+        f"mean of the {how.removeprefix('top')} highest"
+        if how.startswith("top")
+        else how.replace("max", "maximum")
+    )
+
+
 def _over(run: Run) -> str:
     if not given(run):
-        return f"Mean ± standard deviation over {run.suite.folds} folds"
+        return f"Out-of-fold scores of {run.suite.folds} folds"
     return "The data set's own test part, judged once with the mean of the models that chose parameters and thresholds"
 
 
@@ -96,12 +132,12 @@ def selection(run: Run) -> str:
     """Say on what the parameters were chosen, and whether that flatters the figures."""
     if given(run):
         return (
-            f"Parameters (by {TITLES[run.suite.metric]}) and thresholds (by their rules) were chosen inside the "
+            f"Parameters (by {METRICS[run.suite.metric].title}) and thresholds (by their rules) were chosen inside the "
             "training part."
         )
     return (
-        f"Parameters were selected by {TITLES[run.suite.metric]} on the same folds, so these figures lean to the "
-        "optimistic side."
+        f"Parameters were selected by {METRICS[run.suite.metric].title} of faces on the same folds, so these figures "
+        "lean to the optimistic side."
     )
 
 

@@ -11,17 +11,19 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from benchmarks.judge import DEFAULT
 from benchmarks.results import Run
+from classify.aggregate import at_level
+from classify.cuts import cut_points
 from classify.models import CLASSIFIERS
-from classify.thresholds import cut_points
 from extract.files import write_bytes
 from reports.notes import chosen_on, extractor_title, leaky, protocol_title, reported
-from reports.tables import RULE_TITLES, best_model, select, summary
+from reports.summary import best_model, headline, select, summary
+from reports.tables import rule_title
 
 CURVES = (("f1", "F1"), ("recall", "recall"), ("fpr", "false-positive rate"))
 
 
 def roc_frame(run: Run) -> pd.DataFrame:
-    """ROC curve of each extractor's best classifier, over all out-of-fold faces or the data set's test part.
+    """ROC curve of each extractor's best classifier, over all out-of-fold scores or the data set's test part.
 
     Returns
     -------
@@ -29,11 +31,13 @@ def roc_frame(run: Run) -> pd.DataFrame:
         ``protocol``, ``extractor``, ``model`` (as in the legend, with its pooled AUC), ``fpr``, ``tpr``, shares from
         0 to 1.
     """
-    figures = select(summary(run), data=chosen_on(run), level="image", rule=DEFAULT, metric=run.suite.metric)
+    figures = select(
+        summary(run), data=chosen_on(run), level=headline(run), rule=DEFAULT, metric=run.suite.metric
+    )
     parts = []
     for extractor, group in figures.groupby("extractor", sort=False):
-        classifier = str(group.loc[group["mean"].idxmax(), "classifier"])
-        scored = select(run.units[(str(extractor), classifier)].predictions, data=reported(run))
+        classifier = str(group.loc[group["estimate"].idxmax(), "classifier"])
+        scored = scored_rows(run, (str(extractor), classifier), data=reported(run))
         fpr, tpr, _ = roc_curve(scored["label"], scored["score"])
         title = f"{extractor_title(run, str(extractor))}, {CLASSIFIERS[classifier].title}"
         auc = roc_auc_score(scored["label"], scored["score"])
@@ -52,7 +56,7 @@ def threshold_frame(run: Run) -> pd.DataFrame:
         ``protocol``, ``extractor``, ``weights``, ``classifier``, ``threshold``, ``f1``, ``recall``, ``fpr``.
     """
     extractor, classifier = best_model(run)
-    scored = select(run.units[(extractor, classifier)].predictions, data=chosen_on(run))
+    scored = scored_rows(run, (extractor, classifier), data=chosen_on(run))
     cuts = cut_points(scored["label"].to_numpy(), scored["score"].to_numpy())
     model = {
         "protocol": protocol_title(run.suite.protocol),
@@ -62,6 +66,12 @@ def threshold_frame(run: Run) -> pd.DataFrame:
     }
     curves = {"threshold": cuts.thresholds, "f1": cuts.f1, "recall": cuts.recall, "fpr": cuts.fpr}
     return pd.DataFrame({**model, **curves})
+
+
+def scored_rows(run: Run, model: tuple[str, str], *, data: str) -> pd.DataFrame:
+    """Return a model's scored rows at the headline level, one line a face or a clip."""
+    scored = select(run.units[model].predictions, data=data)
+    return at_level(scored, headline(run), aggregate=run.suite.aggregate)
 
 
 def plot_roc(frame: pd.DataFrame, run: Run) -> Figure:
@@ -76,7 +86,7 @@ def plot_roc(frame: pd.DataFrame, run: Run) -> Figure:
         xlim=(0, 1),
         ylim=(0, 1.005),
         aspect="equal",
-        title=f"Best classifier of each extractor, {reported(run)} faces{_mark(run)}",
+        title=f"Best classifier of each extractor, {reported(run)} {things(run)}{_mark(run)}",
     )
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
@@ -91,7 +101,9 @@ def plot_thresholds(frame: pd.DataFrame, run: Run) -> Figure:
         axes.step(frame["threshold"], frame[column], where="pre", label=label, linewidth=1.6)
     marks = {
         DEFAULT: CLASSIFIERS[classifier].default_threshold,
-        **run.units[(extractor, classifier)].deploy["image"],
+        **{
+            r: v for r, v in run.units[(extractor, classifier)].deploy[headline(run)].items() if v is not None
+        },
     }
     for (rule, value), style in zip(marks.items(), _styles(len(marks)), strict=True):
         axes.axvline(
@@ -99,12 +111,11 @@ def plot_thresholds(frame: pd.DataFrame, run: Run) -> Figure:
             color="0.35",
             linewidth=1,
             linestyle=style,
-            label=f"{RULE_TITLES.get(rule, rule)}: {value:.3f}",
+            label=f"{rule_title(rule)}: {value:.3f}",
         )
     axes.set(xlabel="threshold (a score at or above it is called fake)", ylabel="share", ylim=(0, 1.02))
-    axes.set_title(
-        f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}, {chosen_on(run)} faces{_mark(run)}"
-    )
+    model = f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}"
+    axes.set_title(f"{model}, {chosen_on(run)} {things(run)}{_mark(run)}")
     axes.legend(fontsize=8, frameon=False)
     return figure
 
@@ -116,6 +127,11 @@ def save(figure: Figure, path: Path) -> None:
             drawn = io.BytesIO()
             figure.savefig(drawn, format=suffix[1:], dpi=150, metadata=metadata)
             write_bytes(path.with_suffix(suffix), drawn.getvalue())
+
+
+def things(run: Run) -> str:
+    """Return what the headline level counts."""
+    return {"image": "faces", "video": "clips"}[headline(run)]
 
 
 def _mark(run: Run) -> str:

@@ -1,9 +1,7 @@
 """What a finished run or comparison shows: tables and figures in its folder, the main one in the terminal."""
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich import box
@@ -12,25 +10,40 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from benchmarks.compare import Comparison, is_comparison, read_comparison
-from benchmarks.judge import DEFAULT
 from benchmarks.results import Run, read_run
+from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from extract.files import write_bytes
 from extract.progress import Track, no_progress
 from reports.comparison_plots import comparison_plot
 from reports.comparisons import comparison_table
+from reports.errors import attacks_table, groups_table
 from reports.formats import Cell, Table, latex, markdown
-from reports.notes import TITLES, chosen_on, extractor_title, given, leaky, reported, weights_word
+from reports.notes import chosen_on, extractor_title, leaky, weights_word
 from reports.plots import plot_roc, plot_thresholds, roc_frame, save, threshold_frame
+from reports.robustness import plot_robustness, robustness_frame, robustness_table
+from reports.summary import best_model, differences, headline, headline_figures, trivial
 from reports.tables import (
     MAIN_METRICS,
     audit_table,
-    best_model,
+    differences_table,
     main_table,
     models_table,
-    select,
-    summary,
+    operating_table,
+    show_estimate,
     thresholds_table,
+)
+
+TABLES = (
+    main_table,
+    models_table,
+    operating_table,
+    differences_table,
+    thresholds_table,
+    attacks_table,
+    groups_table,
+    robustness_table,
+    audit_table,
 )
 
 
@@ -48,7 +61,9 @@ def write_report(folder: Path, *, track: Track = no_progress) -> Run | Compariso
             write(comparison)
         return comparison
     run = read_run(folder)
-    for draw in track((_write_tables, _write_roc, _write_thresholds), "tables and figures"):
+    for draw in track(
+        (_write_tables, _write_roc, _write_thresholds, _write_robustness), "tables and figures"
+    ):
         draw(run)
     return run
 
@@ -69,7 +84,7 @@ def show(results: Run | Comparison, console: Console) -> None:
     if isinstance(results, Run):
         extractor, classifier = best_model(results)
         best = f"{extractor_title(results, extractor)} with {CLASSIFIERS[classifier].title}"
-        what = f"{chosen_on(results)} {TITLES[results.suite.metric]}"
+        what = f"{chosen_on(results)} {METRICS[results.suite.metric].title}"
         console.print(f"\nBest by {what}: {best}.", highlight=False, markup=False)
     console.print(
         f"Tables, figures and scores: {results.folder}", highlight=False, markup=False, soft_wrap=True
@@ -77,8 +92,9 @@ def show(results: Run | Comparison, console: Console) -> None:
 
 
 def _write_tables(run: Run) -> None:
-    for table in (main_table(run), models_table(run), thresholds_table(run), audit_table(run)):
-        _write_table(table, run.folder / "tables")
+    for make in TABLES:
+        if table := make(run):
+            _write_table(table, run.folder / "tables")
 
 
 def _write_roc(run: Run) -> None:
@@ -89,6 +105,12 @@ def _write_roc(run: Run) -> None:
 def _write_thresholds(run: Run) -> None:
     frame = threshold_frame(run)
     _write_figure(frame, plot_thresholds(frame, run), run.folder / "figures" / "thresholds")
+
+
+def _write_robustness(run: Run) -> None:
+    if run.suite.perturb:
+        frame = robustness_frame(run)
+        _write_figure(frame, plot_robustness(frame, run), run.folder / "figures" / "robustness")
 
 
 def _write_comparison(comparison: Comparison) -> None:
@@ -137,23 +159,26 @@ def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> 
 
 def _grid(run: Run, metric: str) -> Grid:
     """Lay out one metric for the terminal: classifiers down, extractors across, weights under their names."""
-    frame = select(summary(run), data=reported(run), level="image", rule=DEFAULT, metric=metric)
-    frame = frame.set_index(["classifier", "extractor"])
-    over = "the data set's test part" if given(run) else "mean ± deviation over folds"
-    title = f"{TITLES[metric]}, % ({over}){leaky(run)}"
+    figures = headline_figures(run, metric).set_index(["classifier", "extractor"])
+    equal = differences(run, metric).set_index(["classifier", "extractor"])["equal"]
+    title = f"{METRICS[metric].title}, %, {headline(run)} level (95 % interval){leaky(run)}"
     grid = Grid(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     grid.add_column("")
     for extractor, entry in run.extractors.items():
         heading = f"{escape(entry['title'])}\n{weights_word(run, extractor)}"
         grid.add_column(heading, justify="right", overflow="fold")
-    best = frame["mean"].groupby("extractor").max()
     for classifier in run.suite.classifiers:
-        cells = [_cell(frame.loc[(classifier, e)], best[e]) for e in run.extractors]
+        cells = [
+            _cell(show_estimate(metric, figures.loc[(classifier, e)], digits=1), bool(equal[(classifier, e)]))
+            for e in run.extractors
+        ]
         grid.add_row(CLASSIFIERS[classifier].title, *cells)
+    for baseline, part in trivial(run).groupby("baseline", sort=False):
+        value = part.set_index("metric")["estimate"][metric]
+        text = METRICS[metric].show(value, digits=1)
+        grid.add_row(str(baseline).capitalize(), *([text] * len(run.extractors)))
     return grid
 
 
-def _cell(line: "pd.Series[Any]", best: float) -> str:
-    text = f"{100 * line['mean']:.1f}"
-    text += "" if np.isnan(line["deviation"]) else f" ± {100 * line['deviation']:.1f}"
-    return f"[bold]{text}[/bold]" if line["mean"] == best else text
+def _cell(text: str, bold: bool) -> str:
+    return f"[bold]{text}[/bold]" if bold else text

@@ -9,16 +9,19 @@ import pandas as pd
 from benchmarks.judge import DEFAULT
 from benchmarks.results import Finished, Run
 from benchmarks.suite import PublishedThreshold
+from classify.aggregate import LEVELS
 from classify.audit import COLUMNS, NEAR
-from classify.metrics import METRICS, mean_and_deviation
+from classify.calibration import NONE
+from classify.metrics import METRICS, OPERATING, PROBABILITY, SELECTION
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
+from classify.rules import parse_rule
 from reports.formats import Cell, Table
 from reports.notes import (
-    TITLES,
     chosen_on,
     extractor_title,
     given,
+    intervals,
     leaky,
     marks,
     protocol_title,
@@ -27,123 +30,175 @@ from reports.notes import (
     selection,
     unknown,
 )
+from reports.summary import (
+    MODEL,
+    beaten,
+    best_model,
+    differences,
+    headline,
+    headline_figures,
+    select,
+    summary,
+    trivial,
+)
 
 PARTS = "The folds of the first repeat, whole: the training sets compared are parts of them, so this is an upper bound."
 MAIN_METRICS = ("auc", "recall")
 THRESHOLD_METRICS = ("accuracy", "precision", "recall", "f1")
-RULE_TITLES = {DEFAULT: "default", "f1": "max. F1", "youden": "max. Youden's J", "eer": "equal error rate"}
-
-
-def summary(run: Run) -> pd.DataFrame:
-    """Aggregate every figure over folds.
-
-    Returns
-    -------
-    DataFrame, one line per extractor, classifier, data, level, rule and metric
-        ``mean`` and ``deviation`` (sample standard deviation over folds, NaN for data that is judged once),
-        shares from 0 to 1; ``protocol`` as in titles; ``weights`` of the extractor; ``published`` in percent where the
-        suite has a figure, else NaN.
-    """
-    lines = []
-    for (extractor, classifier), unit in run.units.items():
-        for (data, level, rule), part in unit.metrics.groupby(["data", "level", "rule"], sort=False):
-            for metric in METRICS:
-                mean, deviation = mean_and_deviation(part[metric])
-                published = (
-                    _published(run, metric, classifier, extractor)
-                    if (level, rule) == ("image", DEFAULT)
-                    else np.nan
-                )
-                weights = run.extractors[extractor]["weights"]
-                model = (protocol_title(run.suite.protocol), extractor, weights, classifier)
-                lines.append((*model, data, level, rule, metric, mean, deviation, published))
-    columns = "protocol extractor weights classifier data level rule metric mean deviation published"
-    return pd.DataFrame(lines, columns=columns.split())
-
-
-def best_model(run: Run) -> tuple[str, str]:
-    """Return extractor and classifier with the best mean of the selection metric; of equal ones the first.
-
-    It is never chosen on a data set's own test part.
-    """
-    frame = select(summary(run), data=chosen_on(run), level="image", rule=DEFAULT, metric=run.suite.metric)
-    row = frame.loc[frame["mean"].idxmax()]
-    return str(row["extractor"]), str(row["classifier"])
 
 
 def main_table(run: Run) -> Table:
-    """Classifiers down, extractors across, AUC and recall at image level: the form of Papić et al., table 1."""
-    frame = select(summary(run), data=reported(run), level="image", rule=DEFAULT, metric=MAIN_METRICS)
+    """Classifiers down, extractors across, AUC and recall: the form of Papić et al., table 1."""
+    frame = headline_figures(run, *MAIN_METRICS)
     columns = [(extractor, metric) for extractor in run.extractors for metric in MAIN_METRICS]
-    means = frame.pivot_table(index="classifier", columns=["extractor", "metric"], values="mean", sort=False)
     cells = frame.set_index(["classifier", "extractor", "metric"])
-    rows = tuple(
+    best = pd.concat([differences(run, metric) for metric in MAIN_METRICS])
+    equal = best.set_index(["classifier", "extractor", "metric"])["equal"]
+    rows = [
         (
             Cell(CLASSIFIERS[classifier].title),
             *(
-                Cell(
-                    _figure(cells.loc[(classifier, *column)]),
-                    means.loc[classifier, column] == means[column].max(),
-                )
-                for column in columns
+                Cell(_main_figure(c[1], cells.loc[(classifier, *c)]), bool(equal.loc[(classifier, *c)]))
+                for c in columns
             ),
         )
         for classifier in run.suite.classifiers
-    )
-    header = ("Classifier", *(f"{extractor_title(run, e)} {TITLES[metric]}" for e, metric in columns))
-    title = f"{run.suite.title or run.suite.name}: AUC and recall, %{leaky(run)}"
+    ]
+    for name, part in trivial(run).groupby("baseline", sort=False):
+        values = part.set_index("metric")["estimate"]
+        rows.append((Cell(_capital(name)), *(Cell(METRICS[m].show(values[m])) for _, m in columns)))
+    header = ("Classifier", *(f"{extractor_title(run, e)} {METRICS[m].title}" for e, m in columns))
+    title = f"{run.suite.title or run.suite.name}: AUC and recall, {headline(run)} level, %{leaky(run)}"
+    published = bool(frame["published"].notna().any())
     notes = (
-        "Best of each column in bold.",
-        *run_notes(run, published=bool(frame["published"].notna().any())),
+        "In bold: the best of each metric and all that cannot be told from it (paired differences, Holm's correction, "
+        "5 %; table differences).",
+        *([warning] if (warning := beaten(run)) else []),
+        *run_notes(run, level=headline(run), people=int(frame["people"].min()), published=published),
     )
-    return Table("main", title, header, rows, notes, frame)
+    equal = best[[*MODEL, "metric", "equal"]]
+    return Table("main", title, header, tuple(rows), notes, frame.merge(equal, on=[*MODEL, "metric"]))
 
 
 def models_table(run: Run) -> Table:
-    """Every model with its selected parameters and every metric, at image and at video level."""
-    frame = select(summary(run), data=reported(run), rule=DEFAULT)
-    cells = frame.set_index(["extractor", "classifier", "level", "metric"])
-    rows = tuple(
+    """Every model with its selected parameters and what depends on ranking and calls, at both levels."""
+    return _every_model(run, "models", f"All models, %{leaky(run)}", list(SELECTION), parameters=True)
+
+
+def operating_table(run: Run) -> Table:
+    """Every model at the thresholds that a rate fixes, and as probabilities, at both levels."""
+    metrics = [*OPERATING, *PROBABILITY]
+    return _every_model(run, "operating", f"Operating points and probabilities, %{leaky(run)}", metrics)
+
+
+def _every_model(run: Run, name: str, title: str, metrics: list[str], *, parameters: bool = False) -> Table:
+    frame = select(summary(run), data=reported(run), rule=DEFAULT, metric=tuple(metrics))
+    cells = frame.set_index([*MODEL, "level", "metric"])["estimate"]
+    rows = [
         (
-            Cell(extractor_title(run, extractor)),
-            Cell(CLASSIFIERS[classifier].title),
-            Cell(_parameters(unit.best)),
+            Cell(extractor_title(run, model[0])),
+            Cell(CLASSIFIERS[model[1]].title),
+            *([Cell(_parameters(unit.best))] if parameters else []),
             Cell(level),
-            *(Cell(_figure(cells.loc[(extractor, classifier, level, m)], published=False)) for m in METRICS),
+            *(Cell(METRICS[m].show(cells.loc[(*model, level, m)])) for m in metrics),
         )
-        for (extractor, classifier), unit in run.units.items()
-        for level in ("image", "video")
-    )
-    header = ("Extractor", "Classifier", "Parameters", "Level", *(TITLES[metric] for metric in METRICS))
-    best = {(e, c): _parameters(unit.best) for (e, c), unit in run.units.items()}
+        for model, unit in run.units.items()
+        for level in LEVELS
+    ]
+    baselines = trivial(run).pivot_table(index="baseline", columns="metric", values="estimate", sort=False)
+    for baseline, values in baselines.iterrows():
+        figures = (Cell(METRICS[m].show(values.get(m, np.nan))) for m in metrics)
+        rows.append(
+            (
+                Cell(_capital(baseline)),
+                Cell(""),
+                *([Cell("")] if parameters else []),
+                Cell(headline(run)),
+                *figures,
+            )
+        )
+    header = ("Extractor", "Classifier", *(["Parameters"] if parameters else []), "Level")
+    header += tuple(METRICS[metric].title for metric in metrics)
+    best = {model: _parameters(unit.best) for model, unit in run.units.items()}
     keys = zip(frame["extractor"], frame["classifier"], strict=True)
-    frame = frame.drop(columns="published").assign(parameters=[best[key] for key in keys])
-    return Table("models", f"All models, %{leaky(run)}", header, rows, run_notes(run, published=False), frame)
+    tidy = frame.drop(columns="published").assign(parameters=[best[key] for key in keys])
+    people = int(frame["people"].min())
+    calibration = (
+        [f"Probabilities: scores calibrated by {run.suite.calibration} on the other folds."]
+        if not parameters and run.suite.calibration != NONE
+        else []
+    )
+    notes = (
+        "Intervals are in the CSV file.",
+        *calibration,
+        *run_notes(run, level=headline(run), people=people, published=False),
+    )
+    return Table(name, title, header, tuple(rows), notes, tidy)
+
+
+def differences_table(run: Run) -> Table:
+    """How far every model is from the best one, and whether that is more than chance."""
+    metrics = tuple(dict.fromkeys([run.suite.metric, *MAIN_METRICS]))
+    frame = pd.concat([differences(run, metric) for metric in metrics], ignore_index=True)
+    rows = tuple(_difference_row(run, line) for _, line in frame.iterrows())
+    header = ("Metric", "Extractor", "Classifier", "Best less this", "p", "p (Holm)", "p (folds)")
+    title = f"Differences from the best model, {headline(run)} level, percentage points{leaky(run)}"
+    people = int(headline_figures(run, run.suite.metric)["people"].min())
+    notes = (
+        "In bold: the best, and what cannot be told from it at 5 % after Holm's correction over the metric's models.",
+        "p: two-sided, from the replicates of the paired difference. p (folds): corrected resampled t-test over folds "
+        "(Nadeau and Bengio 2003), a second opinion that is not corrected for the number of models. That the best one "
+        "was picked on the same rows is not corrected for.",
+        intervals(run, people=people),
+        *marks(run),
+    )
+    return Table("differences", title, header, rows, notes, frame)
+
+
+def _difference_row(run: Run, line: "pd.Series[Any]") -> tuple[Cell, ...]:
+    gap = {name: 100 * line[name] for name in ("difference", "low", "high")}
+    texts = (
+        METRICS[line["metric"]].title,
+        extractor_title(run, line["extractor"]),
+        CLASSIFIERS[line["classifier"]].title,
+        "best" if line["best"] else f"{gap['difference']:.2f} ({gap['low']:.2f}, {gap['high']:.2f})",
+        *("" if line["best"] else _p(line[name]) for name in ("p", "p_holm", "p_folds")),
+    )
+    return tuple(Cell(text, bool(line["equal"])) for text in texts)
+
+
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return "-"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def thresholds_table(run: Run) -> Table:
     """Default beside tuned thresholds for the best model: the form of Papić et al., table 2."""
     extractor, classifier = best_model(run)
-    unit = run.units[(extractor, classifier)]
+    unit, level, data = run.units[(extractor, classifier)], headline(run), chosen_on(run)
     frame = _threshold_frame(run)
-    mine = select(frame, extractor=extractor, classifier=classifier, level="image")
+    mine = select(frame, extractor=extractor, classifier=classifier, level=level)
+    mine = mine[mine["data"].isin([data, "test", "external"])]
     rows = tuple(_threshold_row(line) for _, line in mine.iterrows())
     published = run.suite.published.thresholds if run.suite.published else []
     rows += tuple(_published_row(entry) for entry in published)
-    header = ("Data", "Rule", "Applied", "To deploy", *(TITLES[metric] for metric in THRESHOLD_METRICS))
+    header = ("Data", "Rule", "Applied", "To deploy", *(METRICS[m].title for m in THRESHOLD_METRICS))
     name = (
         f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title} ({_parameters(unit.best)})"
     )
-    data = chosen_on(run)
     once = "the test part and to external data" if given(run) else "external data"
     crossed = (
         f"Cross-fitted {data} rows: each fold's threshold is chosen on the other folds' scores and applied to that "
-        "fold (applied: lowest to highest of the folds); mean ± deviation over folds. "
+        "fold (applied: lowest to highest of the folds). "
     )
     notes = (
-        f"Image level, %. {crossed if (select(mine, data=data)['rule'] != DEFAULT).any() else ''}"
-        f"To deploy: chosen on all {data} scores; this one is applied to {once}.",
-        f"The model is the best by {data} {TITLES[run.suite.metric]}. {selection(run)}",
+        f"{level.capitalize()} level, %. {crossed if (select(mine, data=data)['rule'] != DEFAULT).any() else ''}"
+        f"To deploy: chosen on all {data} scores, with the interval of choosing it again in each replicate; this one "
+        f"is applied to {once}.",
+        intervals(run, people=int(mine["people"].min())),
+        *(f"{parse_rule(rule).title}: not reachable. {why}" for rule, why in unit.unreachable[level].items()),
+        f"The model is the best by {data} {METRICS[run.suite.metric].title}. {selection(run)}",
         *unknown(run),
         *marks(run),
         *([f"Published: {run.suite.published.source}."] if run.suite.published and published else []),
@@ -172,22 +227,22 @@ def audit_table(run: Finished) -> Table:
     )
 
 
-def select(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
-    """Keep the rows whose columns have the given values (a tuple means any of them)."""
-    for column, wanted in values.items():
-        allowed = list(wanted) if isinstance(wanted, tuple) else [wanted]
-        frame = frame[frame[column].isin(allowed)]
-    return frame.reset_index(drop=True)
+def _main_figure(metric: str, line: "pd.Series[Any]") -> str:
+    text = show_estimate(metric, line)
+    return text if np.isnan(line["published"]) else f"{text} [{line['published']:.2f}]"
 
 
-def _published(run: Run, metric: str, classifier: str, extractor: str) -> float:
-    figures = run.suite.published.figures if run.suite.published else {}
-    return figures.get(metric, {}).get(classifier, {}).get(extractor, np.nan)
+def show_estimate(metric: str, line: Mapping[Any, Any], *, prefix: str = "", digits: int = 2) -> str:
+    """Write an estimate with its interval in parentheses, without one where nothing can be said.
 
-
-def _figure(line: "pd.Series[Any]", *, published: bool = True) -> str:
-    own = percent(line["mean"], line["deviation"])
-    return f"{own} [{line['published']:.2f}]" if published and not np.isnan(line["published"]) else own
+    Parameters
+    ----------
+    line : mapping
+        ``estimate``, ``low``, ``high``; with `prefix` p instead p, p_low and p_high.
+    """
+    names = (prefix, f"{prefix}_low", f"{prefix}_high") if prefix else ("estimate", "low", "high")
+    text, *ends = (METRICS[metric].show(line[name], digits=digits) for name in names)
+    return text if np.isnan(line[names[1]]) else f"{text} ({', '.join(ends)})"
 
 
 def percent(mean: float, deviation: float) -> str:
@@ -200,11 +255,15 @@ def _capital(text: str) -> str:
 
 
 def _threshold_frame(run: Run) -> pd.DataFrame:
-    """One line per model, data, level and rule: thresholds and metrics, mean and deviation over folds."""
+    """One line per model, data, level and rule: thresholds, and metrics with their intervals."""
     lines = []
     for (extractor, classifier), unit in run.units.items():
-        for (data, level, rule), part in unit.metrics.groupby(["data", "level", "rule"], sort=False):
-            applied = part["threshold"]
+        applied = unit.metrics.groupby(["data", "level", "rule"], sort=False)["threshold"]
+        figures = unit.estimates.set_index(["data", "level", "rule", "metric"])
+        deployed = select(unit.estimates, metric="threshold").set_index(["level", "rule"])
+        default = CLASSIFIERS[classifier].default_threshold
+        for place, part in applied:
+            data, level, rule = place
             line = {
                 "protocol": protocol_title(run.suite.protocol),
                 "extractor": extractor,
@@ -212,26 +271,44 @@ def _threshold_frame(run: Run) -> pd.DataFrame:
                 "classifier": classifier,
             }
             line |= {"data": data, "level": level, "rule": rule}
-            line |= {"applied_lowest": applied.min(), "applied_highest": applied.max()}
-            line |= {"deploy": unit.deploy[str(level)].get(str(rule), applied.iloc[0])}
+            line |= {"applied_lowest": part.min(), "applied_highest": part.max()}
+            known = {"estimate": default} if rule == DEFAULT else dict(deployed.loc[(level, rule)])
+            line |= {"deploy": known["estimate"]}
+            line |= {f"deploy_{end}": known.get(end, np.nan) for end in ("low", "high")}
             for metric in THRESHOLD_METRICS:
-                line[metric], line[f"{metric}_deviation"] = mean_and_deviation(part[metric])
+                found = figures.loc[(*place, metric)]
+                line |= {metric: found["estimate"], "people": int(found["people"])}
+                line |= {f"{metric}_{end}": found[end] for end in ("low", "high")}
             lines.append(line)
     return pd.DataFrame(lines)
 
 
 def _threshold_row(line: "pd.Series[Any]") -> tuple[Cell, ...]:
-    low, high = f"{line['applied_lowest']:.3f}", f"{line['applied_highest']:.3f}"
     once = line["data"] in ("test", "external")
-    figures = (percent(line[m], line[f"{m}_deviation"]) for m in THRESHOLD_METRICS)
+    figures = (show_estimate(m, line, prefix=m) for m in THRESHOLD_METRICS)
     texts = (
         line["data"] if once or line["rule"] == DEFAULT else f"{line['data']}, cross-fitted",
-        RULE_TITLES.get(line["rule"], line["rule"]),
-        low if low == high else f"{low} to {high}",
-        f"{line['deploy']:.3f}",
+        rule_title(line["rule"]),
+        _range(line["applied_lowest"], line["applied_highest"], " to "),
+        _number(line["deploy"], line["deploy_low"], line["deploy_high"]),
         *figures,
     )
     return tuple(Cell(text) for text in texts)
+
+
+def rule_title(rule: str) -> str:
+    """Return what tables call a threshold rule."""
+    return DEFAULT if rule == DEFAULT else parse_rule(rule).title
+
+
+def _range(low: float, high: float, between: str) -> str:
+    texts = [f"{value:.3f}" for value in (low, high) if not np.isnan(value)]
+    return between.join(dict.fromkeys(texts)) or "-"
+
+
+def _number(value: float, low: float, high: float) -> str:
+    ends = _range(low, high, ", ")
+    return "-" if np.isnan(value) else f"{value:.3f}{'' if np.isnan(low) else f' ({ends})'}"
 
 
 def _published_row(entry: PublishedThreshold) -> tuple[Cell, ...]:

@@ -1,0 +1,132 @@
+"""Figures with intervals, from the rows that they were measured on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from classify.cuts import cut_points
+from classify.figures import decision_figures, probability_figures, score_figures
+from classify.metrics import Floats
+from classify.resampling import Resampling, in_chunks, ratio, totals
+from classify.rules import parse_rule
+from classify.thresholds import choose
+from classify.uncertainty import interval
+
+Statistic = Callable[..., dict[str, Floats]]
+FIGURES = ["metric", "estimate", "low", "high", "people"]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Figures of one set of scored rows.
+
+    Attributes
+    ----------
+    figures : DataFrame, one line a metric
+        ``metric``, ``estimate``, ``low``, ``high`` (95 % interval; NaN where nothing can be said), ``people`` (the
+        fewest people that one role rests on, as `Resampling.fewest`).
+    replicates : DataFrame, one line a replicate, one column a metric
+    """
+
+    figures: pd.DataFrame
+    replicates: pd.DataFrame
+
+
+def estimate_calls(rows: pd.DataFrame, resampling: Resampling) -> Estimates:
+    """Estimate what depends on the calls; `rows` as for `decision_figures`."""
+    return _estimates(*_both(decision_figures, rows, resampling), resampling)
+
+
+def estimate_scores(rows: pd.DataFrame, resampling: Resampling) -> Estimates:
+    """Estimate what depends on the scores alone; `rows` as for `score_figures` and `probability_figures`."""
+    ranked, calibrated = (_both(f, rows, resampling) for f in (score_figures, probability_figures))
+    return _estimates(ranked[0] | calibrated[0], ranked[1] | calibrated[1], resampling)
+
+
+def error_rates(rows: pd.DataFrame, resampling: Resampling, *, by: str) -> pd.DataFrame:
+    """Estimate how often fakes are missed and genuine ones rejected, for each value of a column.
+
+    Parameters
+    ----------
+    rows : DataFrame of n rows
+        ``label``, ``called`` (NaN where no threshold could be chosen) and the column.
+
+    Returns
+    -------
+    DataFrame, one line a value
+        ``value``, ``fakes``, ``reals`` (numbers of rows), ``apcer``, ``bpcer`` with ``_low`` and ``_high``: the
+        share of its fakes called real and of its reals called fake, NaN where it has none.
+    """
+    lines = []
+    label, called = rows["label"].to_numpy(), rows["called"].to_numpy()
+    for value, places in rows.groupby(by, sort=True).indices.items():
+        mine = np.isin(np.arange(len(rows)), places)
+        line: dict[str, float | str] = {"value": str(value)}
+        for kind, number, error in (("fakes", 1, "apcer"), ("reals", 0, "bpcer")):
+            asked = mine & (label == number)
+            line |= {kind: int(asked.sum()), **_rate(error, asked, called == 1 - number, resampling)}
+            if np.isnan(called).any():
+                line |= dict.fromkeys([error, f"{error}_low", f"{error}_high"], np.nan)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _rate(
+    name: str, asked: npt.NDArray[np.bool_], wrong: npt.NDArray[np.bool_], resampling: Resampling
+) -> dict[str, float]:
+    """Estimate the share of the rows asked about that are wrong, with its interval."""
+    columns = np.stack([asked & wrong, asked], axis=1)
+    one, many = (
+        ratio(*totals(columns, cells=resampling.cells, weights=w).T)
+        for w in (resampling.unit, resampling.weights)
+    )
+    low, high = interval(float(one[0]), many, people=resampling.fewest)
+    return {name: float(one[0]), f"{name}_low": low, f"{name}_high": high}
+
+
+def threshold_intervals(
+    rows: pd.DataFrame, rules: Mapping[str, float], resampling: Resampling
+) -> dict[str, tuple[float, float]]:
+    """Choose each rule's threshold again in every replicate: rule -> 95 % interval of the threshold.
+
+    Parameters
+    ----------
+    rows : DataFrame of n rows
+        ``label``, ``score``, ``attack``.
+    rules : mapping of rule to the threshold chosen on the rows as they are
+        NaN where it cannot be met, which gives an interval of NaN.
+    """
+    y, score, attack = rows["label"].to_numpy(), rows["score"].to_numpy(), rows["attack"].to_numpy(str)
+    parsed = [parse_rule(rule) for rule in rules]
+
+    def chosen(weights: Floats) -> Floats:
+        cuts = cut_points(y, score, attack=attack, weights=weights[:, resampling.cells])
+        values = np.append(cuts.thresholds, np.nan)  # -1: the replicate cannot meet the rule
+        return np.stack([values[choose(cuts, rule)] for rule in parsed], axis=1)
+
+    replicates = in_chunks(chosen, resampling.weights)
+    return {
+        rule: interval(value, column, people=resampling.fewest)
+        for (rule, value), column in zip(rules.items(), replicates.T, strict=True)
+    }
+
+
+def _both(
+    statistic: Statistic, rows: pd.DataFrame, resampling: Resampling
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Compute the figures as they are, and in every replicate."""
+    one, many = (
+        statistic(rows, cells=resampling.cells, weights=w) for w in (resampling.unit, resampling.weights)
+    )
+    return one, many
+
+
+def _estimates(one: Mapping[str, Floats], many: Mapping[str, Floats], resampling: Resampling) -> Estimates:
+    lines = []
+    for metric, (value,) in one.items():
+        low, high = interval(float(value), many[metric], people=resampling.fewest)
+        lines.append((metric, float(value), low, high, resampling.fewest))
+    return Estimates(pd.DataFrame(lines, columns=FIGURES), pd.DataFrame(dict(many)))

@@ -17,25 +17,15 @@ except ImportError as error:
         "on Debian or Ubuntu: sudo apt-get install libgl1 libglib2.0-0"
     )
 
-from benchmarks.compare import COMPARISONS
-from benchmarks.compare import compare as compare_training
-from benchmarks.export import describe_export, export_faces
+# What imports torch is imported where it is used: questions to finished results are answered in a moment.
 from benchmarks.machine import Machine
-from benchmarks.results import purge_results
-from benchmarks.runner import run as run_suite
 from benchmarks.suite import DataSettings, Suite, builtin_suites, check_names, read_suite
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
-from extract.datasets.findings import findings
-from extract.datasets.registry import DATASETS, read_dataset
-from extract.datasets.synthetic import SyntheticSettings, generate
+from extract.datasets.registry import DATASETS
 from extract.errors import RequestError, unknown
-from extract.extractors import list_extractors
-from extract.files import write_bytes
-from extract.manifest import write_manifest
 from extract.progress import terminal_progress
 from extract.store import Store
-from reports.report import show, write_report
 
 T = TypeVar("T")
 app = typer.Typer(
@@ -119,6 +109,9 @@ def run(
     jobs: JobsOption = -1,
 ) -> None:
     """Run a suite and show its tables; the same command again reuses everything."""
+    from benchmarks.runner import run as run_suite
+    from reports.report import show, write_report
+
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
@@ -129,7 +122,9 @@ def run(
 
 @app.command()
 def compare(
-    comparison: Annotated[str, typer.Argument(help=f"One of: {', '.join(COMPARISONS)}.", show_default=False)],
+    comparison: Annotated[
+        str, typer.Argument(help="leakage, attacks, datasets or new-attack.", show_default=False)
+    ],
     suite: SuiteOption = "demo",
     data: DataOption = None,
     dataset: DatasetOption = None,
@@ -157,6 +152,9 @@ def compare(
     jobs: JobsOption = -1,
 ) -> None:
     """Compare training sets on the same cached features: leakage, other attacks or data sets, a new attack."""
+    from benchmarks.compare import compare as compare_training
+    from reports.report import show, write_report
+
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
@@ -185,6 +183,11 @@ def prepare(
     group: GroupOption = None,
 ) -> None:
     """Read a data set's folder, say what is there and what is missing, and write its manifest."""
+    from extract.datasets.findings import findings
+    from extract.datasets.registry import read_dataset
+    from extract.files import write_bytes
+    from extract.manifest import write_manifest
+
     if out.suffix not in (".parquet", ".csv"):
         raise RequestError(f"Expected --out to end in .parquet or .csv; got {out}. Rename it.")
     options = _options(identity, clip, compression, manipulation, group)
@@ -202,7 +205,44 @@ def prepare(
 @app.command()
 def report(results: Annotated[Path, typer.Argument(help="A results folder of a finished run.")]) -> None:
     """Write and show the tables of a finished run again."""
+    from reports.report import show, write_report
+
     show(write_report(results, track=terminal_progress), _console())
+
+
+@app.command()
+def threshold(
+    results: Annotated[Path, typer.Argument(help="A results folder of a finished run.")],
+    rule: Annotated[
+        str,
+        typer.Option(
+            help='What to choose it for: f1, balanced_accuracy, youden, mcc, eer, "fpr<=0.01", "recall>=0.95", '
+            '"apcer<=0.05", "cost(missed=20, rejected=1)", or default.'
+        ),
+    ],
+    level: Annotated[
+        str | None, typer.Option(help="image or video; by default that of the main table.")
+    ] = None,
+    prior: Annotated[float | None, typer.Option(help="Share of fakes to expect.")] = None,
+    extractor: Annotated[str | None, typer.Option(help="By default that of the best model.")] = None,
+    classifier: Annotated[str | None, typer.Option(help="By default that of the best model.")] = None,
+) -> None:
+    """Choose a threshold from a finished run's scores; say what it costs; draw the curves."""
+    from reports.output import show_table
+    from reports.threshold import answer, describe, threshold_table
+
+    if level not in (None, "image", "video"):
+        raise RequestError(f"Expected --level image or video; got {level}. Correct it.")
+    run, model, tried = answer(
+        results, rule=rule, level=level, prior=prior, extractor=extractor, classifier=classifier
+    )
+    for line in describe(run, model, tried, prior=prior):
+        _say(line)
+    table = threshold_table(run, model, tried)
+    show_table(table, _console())
+    from reports.threshold_plots import write_curves  # drawing comes after the answer
+
+    _say(f"Curves and table: {write_curves(run, model, tried, table, prior=prior)}")
 
 
 @app.command(name="list")
@@ -210,6 +250,12 @@ def list_all(
     weights: Annotated[Path | None, typer.Option(help="Directory of weights to look into.")] = None,
 ) -> None:
     """List extractors, with where their weights are on this machine, and every other name."""
+    from benchmarks.compare import COMPARISONS
+    from classify.calibration import METHODS
+    from classify.rules import COST, DEMANDS, RULES
+    from extract.extractors import list_extractors
+    from extract.perturb import FAMILIES
+
     table = Table("extractor", "model", "weights on this machine", box=None)
     for name, (model, where) in list_extractors(weights).items():
         table.add_row(name, model, where or "none: --weights DIR, or the hub where there is a network")
@@ -220,6 +266,9 @@ def list_all(
     console.print("\nclassifiers: ", ", ".join(CLASSIFIERS))
     console.print("suites:      ", ", ".join(builtin_suites()))
     console.print("data sets:   ", ", ".join(DATASETS))
+    console.print("thresholds:  ", ", ".join([*RULES, *(f"{demand}SHARE" for demand in DEMANDS), COST]))
+    console.print("calibrations:", ", ".join(METHODS))
+    console.print("perturb:     ", ", ".join(FAMILIES))
     console.print("protocols:")
     for name in PROTOCOLS:
         kind = PROTOCOLS[name]
@@ -244,6 +293,8 @@ def faces(
     cache: CacheOption = CACHE,
 ) -> None:
     """Crop and draw faces as a suite says; export them as [split/]real|fake/<clip>_<frame>.png, verified."""
+    from benchmarks.export import describe_export, export_faces
+
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     exported = export_faces(chosen, image_folder, machine=_machine(cache, 1))
@@ -259,6 +310,8 @@ def purge(
     results: Annotated[Path, typer.Option(help="Folder of results folders to clean, too.")] = Path("results"),
 ) -> None:
     """Remove every trace of a clip from the caches and from results; the file itself is yours to delete."""
+    from benchmarks.results import purge_results
+
     store, path = Store(cache.resolve()), clip.absolute()
     contents = store.contents_of(path)
     if not contents:
@@ -279,6 +332,8 @@ def generate_clips(
     seed: int = 0,
 ) -> None:
     """Generate clips of persons and forge half of them, as in the demo, or from photographs."""
+    from extract.datasets.synthetic import SyntheticSettings, generate
+
     settings = SyntheticSettings(identities=identities, portraits=portraits, seed=seed)
     _say(f"Manifest: {generate(settings, out, track=terminal_progress)}")
 

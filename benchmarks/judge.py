@@ -51,7 +51,7 @@ class Judging:
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class Chosen:
     """What was chosen at one level: for fold 0, 1, ... on the other folds, and last, which is place -1, on all.
 
     Attributes
@@ -79,21 +79,21 @@ def judge(found: SearchResult, scored: Mapping[str, pd.DataFrame], *, how: Judgi
         first.
     """
     (first, own), *_ = scored.items()
-    chosen = {level: _choose(at_level(own, level, aggregate=how.aggregate), how) for level in LEVELS}
+    chosen = {level: choose_on(at_level(own, level, aggregate=how.aggregate), how) for level in LEVELS}
     folds, estimates, errors = [], [], []
     replicates: dict[str, pd.Series[float]] = {}
     for data, faces in scored.items():
         for level in LEVELS:
             table = at_level(faces, level, aggregate=how.aggregate)
-            table["probability"] = _probability(table, chosen[level].calibrations)
+            table["probability"] = probabilities(table, chosen[level].calibrations)
             resampling = resample(table, seed=how.seed, replicates=how.replicates)
             place = {"data": data, "level": level}
             folds.append(_by_fold(table, chosen[level]).assign(**place))
-            called = _calls(table, chosen[level])
+            called = calls_of(table, chosen[level])
             figures, drawn = _estimate(table, called, resampling)
             errors.append(_errors(table, called, resampling, how.columns).assign(**place))
             if data == first:
-                figures = pd.concat([figures, _thresholds(table, chosen[level], resampling)])
+                figures = pd.concat([figures, deployed_thresholds(table, chosen[level], resampling)])
             estimates.append(figures.assign(**place))
             replicates |= {f"{data} {level} {metric}": drawn[metric] for metric in SELECTION}
     return Unit(
@@ -113,7 +113,7 @@ def judge(found: SearchResult, scored: Mapping[str, pd.DataFrame], *, how: Judgi
     )
 
 
-def _choose(table: pd.DataFrame, how: Judging) -> _Chosen:
+def choose_on(table: pd.DataFrame, how: Judging) -> Chosen:
     """Choose thresholds and calibrations for each fold on the others, and on all."""
     y, score, fold, attack = (table[c].to_numpy() for c in ("label", "score", "fold", "attack"))
     count, attack = int(fold.max()) + 1, attack.astype(str)
@@ -125,7 +125,7 @@ def _choose(table: pd.DataFrame, how: Judging) -> _Chosen:
         except Unreachable as error:
             every, unreachable[rule] = np.nan, str(error)
         thresholds[rule] = np.append(others, every)
-    return _Chosen(thresholds, unreachable, _calibrate(table, count, how.calibration))
+    return Chosen(thresholds, unreachable, _calibrate(table, count, how.calibration))
 
 
 def _calibrate(table: pd.DataFrame, count: int, method: str) -> list[Calibration | None]:
@@ -140,7 +140,7 @@ def _calibrate(table: pd.DataFrame, count: int, method: str) -> list[Calibration
     return [*(fitted or [None]), every]
 
 
-def _probability(table: pd.DataFrame, calibrations: Sequence[Calibration | None]) -> Floats:
+def probabilities(table: pd.DataFrame, calibrations: Sequence[Calibration | None]) -> Floats:
     """Return each row's probability of fake by the calibration that its fold took no part in: (n,), NaN without one."""
     probability = np.full(len(table), np.nan)
     fold, score = table["fold"].to_numpy(), table["score"].to_numpy()
@@ -150,7 +150,7 @@ def _probability(table: pd.DataFrame, calibrations: Sequence[Calibration | None]
     return probability
 
 
-def _calls(table: pd.DataFrame, chosen: _Chosen) -> dict[str, Floats]:
+def calls_of(table: pd.DataFrame, chosen: Chosen) -> dict[str, Floats]:
     """Call each row 1 (fake) or 0 by the threshold that its fold took no part in: rule -> (n,), NaN without one."""
     fold, score = table["fold"].to_numpy(), table["score"].to_numpy()
     applied = {
@@ -191,7 +191,7 @@ def _errors(
     return pd.concat(lines, ignore_index=True)
 
 
-def _thresholds(table: pd.DataFrame, chosen: _Chosen, resampling: Resampling) -> pd.DataFrame:
+def deployed_thresholds(table: pd.DataFrame, chosen: Chosen, resampling: Resampling) -> pd.DataFrame:
     """Return the thresholds to deploy, with intervals, as estimates of metric ``threshold``."""
     values = {rule: float(t[-1]) for rule, t in chosen.thresholds.items() if rule != DEFAULT}
     ends = threshold_intervals(table, values, resampling) if values else {}
@@ -199,7 +199,7 @@ def _thresholds(table: pd.DataFrame, chosen: _Chosen, resampling: Resampling) ->
     return pd.DataFrame(lines, columns=[*FIGURES, "rule"])
 
 
-def _by_fold(table: pd.DataFrame, chosen: _Chosen) -> pd.DataFrame:
+def _by_fold(table: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:
     """Judge each fold by itself, where it holds both classes: one line a rule and fold."""
     lines: list[dict[str, Any]] = []
     for rule, thresholds in chosen.thresholds.items():
@@ -213,7 +213,7 @@ def _by_fold(table: pd.DataFrame, chosen: _Chosen) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _deployed(chosen: _Chosen) -> dict[str, float | None]:
+def _deployed(chosen: Chosen) -> dict[str, float | None]:
     """Return the threshold of each rule that was chosen on all rows, None where the rule cannot be met."""
     values = {rule: float(t[-1]) for rule, t in chosen.thresholds.items() if rule != DEFAULT}
     return {rule: None if np.isnan(value) else value for rule, value in values.items()}

@@ -19,10 +19,9 @@ from classify.rules import parse_rule
 from extract.datasets.registry import DATASETS
 from extract.datasets.synthetic import SyntheticSettings
 from extract.errors import RequestError, unknown
-from extract.extractors import ExtractorSettings, check_extractor
+from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.faces import FACE_DETECTORS, FaceSettings
 from extract.perturb import parse_perturbations
-from extract.plugins import is_plugin_file
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 OPTIONS = ("identity", "clip", "compression", "manipulations", "group")  # of data sets
@@ -245,6 +244,10 @@ def check_names(suite: Suite) -> None:
             raise unknown("metric", metric, METRICS)
         for classifier in figures:
             CLASSIFIERS[classifier]
+    from extract.extractors import (
+        check_extractor,  # imports torch, which reading finished results does not need
+    )
+
     for extractor in suite.extractors:
         check_extractor(extractor)
     labels = [extractor.label for extractor in suite.extractors]

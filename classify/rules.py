@@ -95,9 +95,9 @@ def parse_rule(text: str) -> Rule:
 
 def _demand(kind: str, share: float) -> Rule:
     title, worth, reachable = {
-        "recall>=": (f"recall at least {share:g}, then the highest precision", _recall, _most_recall),
-        "fpr<=": (f"FPR at most {share:g}, then the highest recall", _fpr, _least_fpr),
-        "apcer<=": (f"APCER at most {share:g}, then the lowest BPCER", _apcer, _least_apcer),
+        "recall>=": (f"recall at least {share:g}", _recall, _most_recall),
+        "fpr<=": (f"FPR at most {share:g}", _fpr, _least_fpr),
+        "apcer<=": (f"APCER at most {share:g}", _apcer, _least_apcer),
     }[kind]
     return Rule(f"{kind}{share:g}", title, lambda cuts: worth(cuts, share), reachable)
 

@@ -14,11 +14,6 @@ from extract.networks import NETWORKS
 GROUP = "deepfake_transfer_bench.extractors"
 
 
-def is_plugin_file(name: str) -> bool:
-    """Whether an extractor's name is the path of a plugin, as opposed to a registered name."""
-    return name.partition(":")[0].endswith(".py")
-
-
 def installed_plugins() -> dict[str, EntryPoint]:
     """Return the extractors of installed packages; `RequestError` where one takes a built-in name."""
     points = {point.name: point for point in entry_points(group=GROUP)}

@@ -8,12 +8,12 @@ from classify.protocols import PROTOCOLS
 FEW = 30  # people below which an interval is called uncertain itself
 
 
-def reported(run: Run) -> str:
+def reported(run: Finished) -> str:
     """Return the data that the main figures are about: the data set's own test part, or the out-of-fold rows."""
     return "test" if given(run) else "out-of-fold"
 
 
-def chosen_on(run: Run) -> str:
+def chosen_on(run: Finished) -> str:
     """Return the data that parameters, thresholds and the best model are chosen on."""
     return "validation" if given(run) else "out-of-fold"
 
@@ -40,9 +40,9 @@ def extractor_title(run: Finished, extractor: str) -> str:
     return f"{entry['title']}{' (random)' if entry['weights'] == 'random' else ''}"
 
 
-def given(run: Run) -> bool:
+def given(run: Finished) -> bool:
     """Say whether the data set's own test part was judged, once."""
-    return any("test" in set(unit.metrics["data"]) for unit in run.units.values())
+    return run.suite.protocol == "official"
 
 
 def run_notes(run: Run, *, level: str, people: int, published: bool) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def run_notes(run: Run, *, level: str, people: int, published: bool) -> tuple[st
     )
 
 
-def intervals(run: Run, *, people: int) -> str:
+def intervals(run: Finished, *, people: int) -> str:
     """Say what the intervals are, and how far to trust them."""
     few = f" Few people: such intervals are themselves uncertain (fewer than {FEW})." if people < FEW else ""
     return (
@@ -95,7 +95,7 @@ def _level(run: Run, level: str) -> str:
     )
 
 
-def combined(run: Run) -> str:
+def combined(run: Finished) -> str:
     """Say how a clip's score is made of its faces'."""
     how = run.suite.aggregate
     return (
@@ -105,7 +105,7 @@ def combined(run: Run) -> str:
     )
 
 
-def _over(run: Run) -> str:
+def _over(run: Finished) -> str:
     if not given(run):
         return f"Out-of-fold scores of {run.suite.folds} folds"
     return "The data set's own test part, judged once with the mean of the models that chose parameters and thresholds"
@@ -128,7 +128,7 @@ def sharing(run: Finished) -> list[str]:
     return [f"Also in training: {'; '.join(found)} (table audit)."] if found else []
 
 
-def selection(run: Run) -> str:
+def selection(run: Finished) -> str:
     """Say on what the parameters were chosen, and whether that flatters the figures."""
     if given(run):
         return (

@@ -120,6 +120,12 @@ def plot_thresholds(frame: pd.DataFrame, run: Run) -> Figure:
     return figure
 
 
+def write_figure(frame: pd.DataFrame, figure: Figure, path: Path) -> None:
+    """Write a figure, and the frame that it draws beside it as CSV."""
+    write_bytes(path.with_suffix(".csv"), frame.to_csv(index=False).encode())
+    save(figure, path)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and SVG, with the same bytes for the same figure."""
     with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):

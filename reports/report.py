@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
-from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -13,14 +11,13 @@ from benchmarks.compare import Comparison, is_comparison, read_comparison
 from benchmarks.results import Run, read_run
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
-from extract.files import write_bytes
 from extract.progress import Track, no_progress
 from reports.comparison_plots import comparison_plot
 from reports.comparisons import comparison_table
 from reports.errors import attacks_table, groups_table
-from reports.formats import Cell, Table, latex, markdown
 from reports.notes import chosen_on, extractor_title, leaky, weights_word
-from reports.plots import plot_roc, plot_thresholds, roc_frame, save, threshold_frame
+from reports.output import show_notes, show_table, write_table
+from reports.plots import plot_roc, plot_thresholds, roc_frame, threshold_frame, write_figure
 from reports.robustness import plot_robustness, robustness_frame, robustness_table
 from reports.summary import best_model, differences, headline, headline_figures, trivial
 from reports.tables import (
@@ -72,15 +69,12 @@ def show(results: Run | Comparison, console: Console) -> None:
     """Print the main table, what it must be read with, and where the rest is."""
     if isinstance(results, Comparison):
         table = comparison_table(results)
-        console.print(table.title, style="italic", highlight=False, markup=False)
-        for grid in _terminal(table):
-            console.print(grid)
+        show_table(table, console)
     else:
         table = main_table(results)
         for metric in MAIN_METRICS:
             console.print(_grid(results, metric))
-    for note in table.notes:
-        console.print(note, style="dim", highlight=False, markup=False)
+        show_notes(table, console)
     if isinstance(results, Run):
         extractor, classifier = best_model(results)
         best = f"{extractor_title(results, extractor)} with {CLASSIFIERS[classifier].title}"
@@ -94,67 +88,33 @@ def show(results: Run | Comparison, console: Console) -> None:
 def _write_tables(run: Run) -> None:
     for make in TABLES:
         if table := make(run):
-            _write_table(table, run.folder / "tables")
+            write_table(table, run.folder / "tables")
 
 
 def _write_roc(run: Run) -> None:
     frame = roc_frame(run)
-    _write_figure(frame, plot_roc(frame, run), run.folder / "figures" / "roc")
+    write_figure(frame, plot_roc(frame, run), run.folder / "figures" / "roc")
 
 
 def _write_thresholds(run: Run) -> None:
     frame = threshold_frame(run)
-    _write_figure(frame, plot_thresholds(frame, run), run.folder / "figures" / "thresholds")
+    write_figure(frame, plot_thresholds(frame, run), run.folder / "figures" / "thresholds")
 
 
 def _write_robustness(run: Run) -> None:
     if run.suite.perturb:
         frame = robustness_frame(run)
-        _write_figure(frame, plot_robustness(frame, run), run.folder / "figures" / "robustness")
+        write_figure(frame, plot_robustness(frame, run), run.folder / "figures" / "robustness")
 
 
 def _write_comparison(comparison: Comparison) -> None:
     for table in (comparison_table(comparison), audit_table(comparison)):
-        _write_table(table, comparison.folder / "tables")
+        write_table(table, comparison.folder / "tables")
 
 
 def _write_picture(comparison: Comparison) -> None:
     frame, figure = comparison_plot(comparison)
-    _write_figure(frame, figure, comparison.folder / "figures" / comparison.name)
-
-
-def _write_figure(frame: pd.DataFrame, figure: Figure, path: Path) -> None:
-    write_bytes(path.with_suffix(".csv"), frame.to_csv(index=False).encode())
-    save(figure, path)
-
-
-def _write_table(table: Table, folder: Path) -> None:
-    write_bytes(folder / f"{table.name}.md", markdown(table).encode())
-    write_bytes(folder / f"{table.name}.tex", latex(table).encode())
-    write_bytes(folder / f"{table.name}.csv", table.frame.to_csv(index=False).encode())
-
-
-def _terminal(table: Table) -> list[Grid]:
-    """Lay out a comparison's table for the terminal, a grid for each model."""
-    models = 2 if table.header[:2] == ("Extractor", "Classifier") else 0
-    parts: dict[str, list[tuple[Cell, ...]]] = {}
-    for row in table.rows:
-        parts.setdefault(", ".join(cell.text for cell in row[:models]), []).append(row[models:])
-    return [_part(title, table.header[models:], rows) for title, rows in parts.items()]
-
-
-def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> Grid:
-    """Lay out some rows; what only repeats the line above in the first column is left out."""
-    grid = Grid(title=escape(title) or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in header:
-        grid.add_column(escape(name), overflow="fold")
-    above = ""
-    for first, *others in rows:
-        grid.add_row(
-            "" if first.text == above else escape(first.text), *(escape(cell.text) for cell in others)
-        )
-        above = first.text
-    return grid
+    write_figure(frame, figure, comparison.folder / "figures" / comparison.name)
 
 
 def _grid(run: Run, metric: str) -> Grid:

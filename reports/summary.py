@@ -1,13 +1,14 @@
 """The figures of a finished run as one tidy table, and what follows from them: the best model, and what equals it."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.judge import DEFAULT
-from benchmarks.results import Run
+from benchmarks.results import Finished, Run
 from classify.metrics import METRICS, SELECTION, baselines, mean_and_deviation
 from classify.uncertainty import corrected_t, holm, paired_difference
 from reports.notes import chosen_on, protocol_title, reported
@@ -17,7 +18,7 @@ PLACE = ["data", "level", "rule"]
 SIGNIFICANT = 0.05
 
 
-def headline(run: Run) -> str:
+def headline(run: Finished) -> str:
     """Return the level of the main tables: the suite's, else video, or image where every clip is one image."""
     if run.suite.level:
         return run.suite.level
@@ -70,11 +71,13 @@ def best_model(run: Run) -> tuple[str, str]:
 
     It is never chosen on a data set's own test part.
     """
-    frame = select(
-        summary(run), data=chosen_on(run), level=headline(run), rule=DEFAULT, metric=run.suite.metric
-    )
-    row = frame.loc[frame["estimate"].idxmax()]
-    return str(row["extractor"]), str(row["classifier"])
+    return best_of({model: unit.estimates for model, unit in run.units.items()}, run)
+
+
+def best_of(estimates: Mapping[tuple[str, str], pd.DataFrame], run: Finished) -> tuple[str, str]:
+    """As `best_model`, from the estimates of the units alone."""
+    place = {"data": chosen_on(run), "level": headline(run), "rule": DEFAULT, "metric": run.suite.metric}
+    return max(estimates, key=lambda model: float(select(estimates[model], **place)["estimate"].iloc[0]))
 
 
 @functools.lru_cache(maxsize=8)

@@ -11,7 +11,8 @@ import typer
 import run_benchmark
 from benchmarks.suite import read_suite
 from extract.errors import RequestError
-from extract.extractors import ExtractorSettings, load_extractor
+from extract.extractor_settings import ExtractorSettings
+from extract.extractors import load_extractor
 from extract.manifest import read_manifest
 from extract.weights import WeightSettings
 

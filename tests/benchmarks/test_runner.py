@@ -15,7 +15,8 @@ from benchmarks.runner import run
 from classify.audit import describe_audit
 from classify.protocols import PROTOCOLS
 from extract.errors import RequestError
-from extract.extractors import ExtractorSettings, load_extractor, title_of
+from extract.extractor_settings import ExtractorSettings
+from extract.extractors import load_extractor, title_of
 from extract.store import Store
 from extract.weights import WeightSettings
 

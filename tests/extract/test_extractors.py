@@ -8,10 +8,10 @@ from torch import nn
 
 from extract import hub
 from extract.errors import RequestError
+from extract.extractor_settings import ExtractorSettings
 from extract.extractors import (
     BATCH,
     Extractor,
-    ExtractorSettings,
     FrozenNetwork,
     check_extractor,
     features_key,

@@ -14,7 +14,8 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from extract import hub
 from extract.errors import RequestError
-from extract.extractors import ExtractorSettings, load_extractor, weights_of
+from extract.extractor_settings import ExtractorSettings
+from extract.extractors import load_extractor, weights_of
 from extract.networks import find_network
 from extract.weights import WeightSettings, find
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from extract.errors import RequestError
+from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.extractors import (
     Extractor,
-    ExtractorSettings,
     check_extractor,
     features_key,
     list_extractors,
@@ -19,7 +19,7 @@ from extract.extractors import (
 from extract.faces import FaceSettings, faces_key
 from extract.manifest import make_manifest
 from extract.pipeline import find_faces, identify, load_features
-from extract.plugins import GROUP, installed_plugins, is_plugin_file, plugin_function
+from extract.plugins import GROUP, installed_plugins, plugin_function
 from extract.weights import WeightSettings
 
 PLUGIN = '''

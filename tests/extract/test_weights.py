@@ -10,7 +10,8 @@ import torch
 
 from extract import hub, weights
 from extract.errors import RequestError
-from extract.extractors import ExtractorSettings, FrozenNetwork
+from extract.extractor_settings import ExtractorSettings
+from extract.extractors import FrozenNetwork
 from extract.networks import find_network
 from extract.weights import PACKAGED, WeightSettings, available, find
 

@@ -1,0 +1,108 @@
+"""One threshold rule, tried out on the stored scores of a finished unit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.judge import DEFAULT, Judging, calls_of, choose_on, deployed_thresholds, probabilities
+from benchmarks.results import Finished, unit_folder
+from classify.aggregate import at_level
+from classify.calibration import Calibration
+from classify.estimates import estimate_calls
+from classify.models import CLASSIFIERS
+from classify.resampling import resample
+from extract.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a rule gives.
+
+    Attributes
+    ----------
+    rule : str
+    level : str
+    value, low, high : float
+        The threshold to deploy, chosen on all rows, and its 95 % interval.
+    default : float
+        The classifier's own threshold.
+    figures : DataFrame, one line per data, rule (``default`` or the rule) and metric
+        ``applied_lowest``, ``applied_highest`` (of the thresholds applied), ``estimate``, ``low``, ``high``,
+        ``people``.
+    scored : mapping of data to DataFrame, one line a face or a clip
+        ``label``, ``attack``, ``fold``, ``score``, ``probability``.
+    calibration : Calibration, optional
+        Fitted on all rows that the threshold was chosen on.
+    """
+
+    rule: str
+    level: str
+    value: float
+    low: float
+    high: float
+    default: float
+    figures: pd.DataFrame
+    scored: dict[str, pd.DataFrame]
+    calibration: Calibration | None
+
+
+def try_rule(run: Finished, model: tuple[str, str], *, rule: str, level: str, data: Sequence[str]) -> Tried:
+    """Choose a threshold by a rule and judge it, cross-fitted where it was chosen and once elsewhere.
+
+    Parameters
+    ----------
+    model : (str, str)
+        Extractor and classifier.
+    rule : str
+        As `parse_rule` reads it, or ``default``.
+    level : str
+        ``image`` or ``video``.
+    data : sequence of str
+        What to judge on; the first is what thresholds are chosen on. Those without scores are left out.
+
+    Raises
+    ------
+    RequestError
+        The rule cannot be met; the message says what was reachable.
+    """
+    suite = run.suite
+    default = CLASSIFIERS[model[1]].default_threshold
+    how = Judging(
+        [] if rule == DEFAULT else [rule],
+        default,
+        calibration=suite.calibration,
+        seed=suite.seed,
+        replicates=suite.replicates,
+    )
+    scored = _scored(unit_folder(run.folder, *model), data, level=level, aggregate=suite.aggregate)
+    own = next(iter(scored.values()))
+    chosen = choose_on(own, how)
+    if reasons := list(chosen.unreachable.values()):
+        raise RequestError(reasons[0])
+    lines = []
+    for name, table in scored.items():
+        table["probability"] = probabilities(table, chosen.calibrations)
+        drawn = resample(table, seed=how.seed, replicates=how.replicates)
+        for applied, called in calls_of(table, chosen).items():
+            thresholds = chosen.thresholds[applied][table["fold"].to_numpy()]
+            ends = {"applied_lowest": thresholds.min(), "applied_highest": thresholds.max()}
+            place = {"data": name, "rule": applied, **ends}
+            lines.append(estimate_calls(table.assign(called=called), drawn).figures.assign(**place))
+    value, low, high = default, np.nan, np.nan
+    if rule != DEFAULT:
+        drawn = resample(own, seed=how.seed, replicates=how.replicates)
+        value, low, high = deployed_thresholds(own, chosen, drawn).iloc[0][["estimate", "low", "high"]]
+    figures = pd.concat(lines, ignore_index=True)
+    return Tried(
+        rule, level, float(value), float(low), float(high), default, figures, scored, chosen.calibrations[-1]
+    )
+
+
+def _scored(folder: Path, data: Sequence[str], *, level: str, aggregate: str) -> dict[str, pd.DataFrame]:
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    parts = {name: predictions[predictions["data"] == name] for name in data}
+    tables = {name: at_level(part, level, aggregate=aggregate) for name, part in parts.items() if len(part)}
+    return {name: table.drop(columns="data") for name, table in tables.items()}

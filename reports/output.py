@@ -1,0 +1,56 @@
+"""Where tables go: into files, and onto the terminal."""
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from extract.files import write_bytes
+from reports.formats import Cell, Table, latex, markdown
+
+
+def write_table(table: Table, folder: Path) -> None:
+    """Write a table as Markdown, LaTeX and CSV."""
+    write_bytes(folder / f"{table.name}.md", markdown(table).encode())
+    write_bytes(folder / f"{table.name}.tex", latex(table).encode())
+    write_bytes(folder / f"{table.name}.csv", table.frame.to_csv(index=False).encode())
+
+
+def show_table(table: Table, console: Console) -> None:
+    """Print a table with its notes, in a grid for each model where its first columns name them."""
+    console.print(table.title, style="italic", highlight=False, markup=False)
+    for grid in _terminal(table):
+        console.print(grid)
+    show_notes(table, console)
+
+
+def show_notes(table: Table, console: Console) -> None:
+    """Print what a table must be read with."""
+    for note in table.notes:
+        console.print(note, style="dim", highlight=False, markup=False)
+
+
+def _terminal(table: Table) -> list[Grid]:
+    """Lay out a table for the terminal, a grid for each model."""
+    models = 2 if table.header[:2] == ("Extractor", "Classifier") else 0
+    parts: dict[str, list[tuple[Cell, ...]]] = {}
+    for row in table.rows:
+        parts.setdefault(", ".join(cell.text for cell in row[:models]), []).append(row[models:])
+    return [_part(title, table.header[models:], rows) for title, rows in parts.items()]
+
+
+def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> Grid:
+    """Lay out some rows; what only repeats the line above in the first column is left out."""
+    grid = Grid(title=escape(title) or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place, name in enumerate(header):
+        words = [word for row in rows for word in row[place].text.split()]
+        grid.add_column(escape(name), overflow="fold", min_width=max(map(len, words), default=0))
+    above = ""
+    for first, *others in rows:
+        grid.add_row(
+            "" if first.text == above else escape(first.text), *(escape(cell.text) for cell in others)
+        )
+        above = first.text
+    return grid

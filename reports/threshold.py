@@ -140,8 +140,8 @@ def _too_fine(tried: Tried, kind: str) -> list[str]:
         return []
     # Hanley and Lippman-Hand 1983: none of n leaves 3 / n at 95 % confidence.
     return [
-        f"With {number} {what} {kind}s{'' if what == 'genuine' else ' of the rarest attack'} none of them may be wrong, "
-        f"which shows no more than a rate below {100 * min(1, 3 / number):.2g} % (rule of three): more clips are needed."
+        f"With {number} {what} {kind}s{'' if what == 'genuine' else ' of the rarest attack'} none may be wrong, which "
+        f"shows no more than a rate below {100 * min(1, 3 / number):.2g} % (rule of three): more clips are needed."
     ]
 
 

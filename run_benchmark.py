@@ -205,6 +205,83 @@ def report(results: Annotated[Path, typer.Argument(help="A results folder of a f
     show(write_report(results, track=terminal_progress), _console())
 
 
+@app.command(name="export")
+def export(
+    results: Annotated[Path, typer.Argument(help="A results folder of a finished run.")],
+    out: Annotated[Path, typer.Option(help="The detector's folder; new or empty.")],
+    extractor: Annotated[str | None, typer.Option(help="Of the run; by default the best.")] = None,
+    classifier: Annotated[str | None, typer.Option(help="Of the run; by default the best.")] = None,
+    rule: Annotated[
+        str, typer.Option(help="What chooses the threshold; default: the classifier's own.")
+    ] = "eer",
+    level: Annotated[
+        str, typer.Option(help="image: threshold for single faces; video: for clips.")
+    ] = "video",
+    calibration: Annotated[str, typer.Option(help="Probabilities: none, platt or isotonic.")] = "none",
+    refit: Annotated[
+        bool, typer.Option("--refit", help="One model on all data; its threshold is approximate.")
+    ] = False,
+    cache: CacheOption = CACHE,
+    weights: WeightsOption = None,
+) -> None:
+    """Make a detector of a finished run: extractor, classifier and threshold in one folder."""
+    from benchmarks.detector_export import export_detector
+    from benchmarks.results import read_run
+    from reports.tables import best_model
+
+    best = best_model(read_run(results), extractor=extractor, classifier=classifier)
+    _say(f"Detector: {best[0]} with {best[1]}, rule {rule} at {level} level")
+    digest = export_detector(
+        results,
+        extractor=best[0],
+        classifier=best[1],
+        rule=rule,
+        level=level,
+        out=out,
+        machine=_machine(cache, 1),
+        weights=weights,
+        calibration=calibration,
+        refit=refit,
+    )
+    _say(f"Written:  {out}")
+    _say(f"Digest:   {digest}")
+    _say("Keep the digest apart from the folder: predict --digest accepts this detector alone.")
+
+
+@app.command(name="predict")
+def predict(
+    detector: Annotated[Path, typer.Argument(help="A detector's folder.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Images, videos, folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    frames: Annotated[
+        Path | None, typer.Option(help="Show every face, and write the frames with boxes and scores here.")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option(help="The digest that export printed: no other is used.")
+    ] = None,
+    extractor: Annotated[
+        Path | None, typer.Option(help="FILE.py of the extractor, where the detector was made with a plugin.")
+    ] = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Say of each file whether its faces are fake, as soon as it is known."""
+    import json
+
+    from benchmarks.detector import Detector
+    from benchmarks.show import annotate, describe, expand
+
+    plugin = _plugin(extractor)
+    loaded = Detector.load(detector, digest=digest, weights=weights, extractor=plugin, say=_warn)
+    for number, prediction in enumerate(loaded.predict(expand(files))):
+        pictures = annotate(prediction, loaded.record.faces, out=frames, number=number) if frames else []
+        if as_json:
+            more = {"pictures": list(map(str, pictures))} if frames else {}
+            _say(json.dumps(prediction.to_dict() | more, ensure_ascii=False))
+        else:
+            for line in describe(prediction, every_face=frames is not None):
+                _say(line)
+
+
 @app.command(name="list")
 def list_all(
     weights: Annotated[Path | None, typer.Option(help="Directory of weights to look into.")] = None,
@@ -372,6 +449,23 @@ def _machine(cache: Path, jobs: int) -> Machine:
     if cache.exists() and not cache.is_dir():
         raise RequestError(f"Expected a folder for the cache; {cache} is a file. Choose another --cache.")
     return Machine(Store(cache.resolve()), n_jobs=jobs, track=terminal_progress, say=_say)
+
+
+def _plugin(file: Path | None) -> Any:
+    """Load the extractor of a plugin file that the user names."""
+    from extract.extractors import ExtractorSettings, load_extractor
+    from extract.plugins import is_plugin_file
+    from extract.weights import WeightSettings
+
+    if file is not None and not is_plugin_file(str(file)):
+        raise RequestError(
+            f"Expected a plugin, FILE.py, for --extractor; got {file}. Leave it out for networks."
+        )
+    return file and load_extractor(ExtractorSettings(name=str(file)), weights=WeightSettings())
+
+
+def _warn(line: str) -> None:
+    typer.echo(f"warning: {line}", err=True)
 
 
 def _console() -> Console:

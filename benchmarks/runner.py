@@ -143,7 +143,7 @@ def _run_unit(
     y = rows["label"].to_numpy()
     # A data set's own test part is judged once; what is chosen is chosen inside its training part.
     given = len(folds) == 1
-    chosen_on = _inner(suite, rows, folds[0]) if given else folds
+    chosen_on = choosing_folds(suite, rows, folds)
     fit: dict[str, Any] = {
         "classifier": classifier,
         "folds": chosen_on,
@@ -168,8 +168,12 @@ def _run_unit(
     write_unit(unit_folder(folder, name, classifier), found=found, unit=unit, scratch=folder / "scratch")
 
 
-def _inner(suite: Suite, rows: pd.DataFrame, fold: Fold) -> list[Fold]:
-    return inner_folds(rows, fold.train, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+def choosing_folds(suite: Suite, rows: pd.DataFrame, folds: Sequence[Fold]) -> Sequence[Fold]:
+    """Return the folds that parameters and thresholds are chosen on: inside the training part of a given one."""
+    if len(folds) > 1:
+        return folds
+    train = folds[0].train
+    return inner_folds(rows, train, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
 
 
 def _predictions(rows: pd.DataFrame, scores: Any, fold: Any) -> pd.DataFrame:

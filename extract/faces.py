@@ -170,7 +170,11 @@ def crop_faces(path: Path, settings: FaceSettings, detector: FaceDetector) -> Fa
     UnreadableClip
         The file gives no frame.
     """
-    frames = read_frames(path, count=settings.frames, stride=settings.stride)
+    return crop_frames(read_frames(path, count=settings.frames, stride=settings.stride), settings, detector)
+
+
+def crop_frames(frames: Frames, settings: FaceSettings, detector: FaceDetector) -> Faces:
+    """Find faces in decoded frames and crop them; returns as `crop_faces`."""
     chosen = [
         (number, image, detection)
         for number, image, found in zip(

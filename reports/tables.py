@@ -13,6 +13,7 @@ from classify.audit import COLUMNS, NEAR
 from classify.metrics import METRICS, mean_and_deviation
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
+from extract import errors
 from reports.formats import Cell, Table
 from reports.notes import (
     TITLES,
@@ -61,12 +62,26 @@ def summary(run: Run) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns.split())
 
 
-def best_model(run: Run) -> tuple[str, str]:
+def best_model(run: Run, *, extractor: str | None = None, classifier: str | None = None) -> tuple[str, str]:
     """Return extractor and classifier with the best mean of the selection metric; of equal ones the first.
 
     It is never chosen on a data set's own test part.
+
+    Parameters
+    ----------
+    extractor, classifier : str, optional
+        Only among its units.
+
+    Raises
+    ------
+    RequestError
+        The run has no such extractor or classifier.
     """
     frame = select(summary(run), data=chosen_on(run), level="image", rule=DEFAULT, metric=run.suite.metric)
+    for column, name in (("extractor", extractor), ("classifier", classifier)):
+        if name is not None and name not in set(frame[column]):
+            raise errors.unknown(f"{column} of the run", name, set(frame[column]))
+        frame = frame if name is None else frame[frame[column] == name]
     row = frame.loc[frame["mean"].idxmax()]
     return str(row["extractor"]), str(row["classifier"])
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.detector_boosted import Expected
 from benchmarks.detector_files import (
     REFERENCE,
     ExtractorRecord,
@@ -24,7 +25,7 @@ from benchmarks.detector_files import (
     read_folder,
     reference_name,
 )
-from benchmarks.detector_models import Expected, model_suffix, read_model
+from benchmarks.detector_models import model_suffix, read_model
 from benchmarks.machine import Say, silent
 from benchmarks.predict import FaceScore, Input, Looked, Prediction, Verdict, combine, predict
 from classify.calibration import Calibration

@@ -107,7 +107,7 @@ def _measure_memory(detector: Detector, paths: list[Path]) -> None:
         if number == 50:
             early = peak_mib()
     print(
-        f"peak memory      {early:.0f} MiB after 50 images, {peak_mib():.0f} MiB after 400: {peak_mib() - early:+.1f} MiB"
+        f"peak, MiB        {early:.0f} after 50 images, {peak_mib():.0f} after 400: {peak_mib() - early:+.1f}"
     )
 
 

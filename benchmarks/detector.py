@@ -95,8 +95,8 @@ class Detector:
         Raises
         ------
         RequestError
-            Not a detector, damaged, another one than demanded, another extractor, no weights, or features of the
-            reference faces beyond `FEATURE_TOLERANCE`.
+            Not a detector, damaged, not the one demanded, another extractor, no weights, or features beyond
+            `FEATURE_TOLERANCE`.
         """
         record, files, found = read_folder(Path(folder), demanded=digest)
         with intact("contents that do not fit together"):
@@ -179,9 +179,6 @@ def _face_scores(looked: Looked, scores: Floats) -> Iterator[FaceScore]:
     return (FaceScore(frame, tuple(box), confidence, score) for frame, box, confidence, score in rows)
 
 
-# -- reading -------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Reference:
     """Faces (n, s, s, 3) uint8, their features (n, d) float32 and scores (n,) float64 at export."""
@@ -195,9 +192,8 @@ def _read_models(record: Record, files: Mapping[str, bytes]) -> FoldModels:
     kind = record.classifier
     check_grid(kind.name, {name: [value] for name, value in kind.parameters.items()})
     expected = Expected(kind.name, kind.parameters, kind.seed, record.extractor.dim)
-    names = [f"models/fold-{number}{model_suffix(kind.name)}" for number in range(kind.models)]
     models = []
-    for name in names:
+    for name in (f"models/fold-{number}{model_suffix(kind.name)}" for number in range(kind.models)):
         with intact(name):
             models.append(read_model(files[name], expected))
     return FoldModels(kind.name, tuple(models))

@@ -1,7 +1,7 @@
 """Writing a detector's folder: what is said of the run, the reference faces, and the files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +111,10 @@ def _describe(
 ) -> dict[str, Any]:
     """Return the contents of detector.json, but for the files."""
     suite = choice.run.suite
-    faces = {k: v for k, v in vars(suite.faces).items() if not k.startswith("_")}
     return {
         "format": FORMAT,
         "name": suite.name,
-        "faces": faces,
+        "faces": asdict(suite.faces),
         "faces_key": faces_key(suite.faces),
         "extractor": _describe_extractor(extractor, settings, seed=suite.seed),
         "classifier": {
@@ -142,7 +141,7 @@ def _describe_extractor(extractor: Extractor, settings: ExtractorSettings, *, se
         settings = replace(settings, name=Path(settings.name).name)
     backend, precision = backend_of(extractor)
     return {
-        "settings": {k: v for k, v in vars(settings).items() if not k.startswith("_")},
+        "settings": asdict(settings),
         "name": extractor.name,
         "title": title_of(extractor),
         "fingerprint": extractor.fingerprint,

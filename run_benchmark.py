@@ -245,6 +245,95 @@ def threshold(
     _say(f"Curves and table: {write_curves(run, model, tried, table, prior=prior)}")
 
 
+@app.command(name="export")
+def export(
+    results: Annotated[Path, typer.Argument(help="A results folder of a finished run.")],
+    out: Annotated[Path, typer.Option(help="The detector's folder; new or empty.")],
+    extractor: Annotated[str | None, typer.Option(help="Of the run; by default the best.")] = None,
+    classifier: Annotated[str | None, typer.Option(help="Of the run; by default the best.")] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="What chooses the threshold, as in `threshold`; by default the suite's first rule."
+        ),
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(help="image: for single faces; video: for clips; by default that of the main table."),
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Probabilities: none, platt or isotonic; by default the suite's.")
+    ] = None,
+    prior: Annotated[float | None, typer.Option(help="Share of fakes that probabilities are for.")] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="One model on all data; its threshold is approximate.")
+    ] = False,
+    cache: CacheOption = CACHE,
+    weights: WeightsOption = None,
+) -> None:
+    """Make a detector of a finished run: extractor, classifier and threshold in one folder."""
+    from benchmarks.detector_export import export_detector
+    from benchmarks.results import read_common
+    from reports.summary import headline
+    from reports.threshold import choose_model
+
+    run = read_common(results)
+    model = choose_model(run, extractor, classifier)
+    rule = rule or next(iter(run.suite.thresholds), "default")
+    level = level or headline(run)
+    _say(f"Detector: {model[0]} with {model[1]}, rule {rule} at {level} level")
+    digest = export_detector(
+        results,
+        extractor=model[0],
+        classifier=model[1],
+        rule=rule,
+        level=level,
+        out=out,
+        machine=_machine(cache, 1),
+        weights=weights,
+        calibration=calibration,
+        prior=prior,
+        refit=refit,
+    )
+    _say(f"Written:  {out}")
+    _say(f"Digest:   {digest}")
+    _say("Keep the digest apart from the folder: predict --digest accepts this detector alone.")
+
+
+@app.command(name="predict")
+def predict(
+    detector: Annotated[Path, typer.Argument(help="A detector's folder.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Images, videos, folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    frames: Annotated[
+        Path | None, typer.Option(help="Show every face, and write the frames with boxes and scores here.")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option(help="The digest that export printed: no other is used.")
+    ] = None,
+    extractor: Annotated[
+        Path | None, typer.Option(help="FILE.py of the extractor, where the detector was made with a plugin.")
+    ] = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Say of each file whether its faces are fake, as soon as it is known."""
+    import json
+
+    from benchmarks.detector import Detector
+    from benchmarks.show import annotate, describe, expand
+
+    plugin = _plugin(extractor)
+    loaded = Detector.load(detector, digest=digest, weights=weights, extractor=plugin, say=_warn)
+    for number, prediction in enumerate(loaded.predict(expand(files))):
+        pictures = annotate(prediction, loaded.record.faces, out=frames, number=number) if frames else []
+        if as_json:
+            more = {"pictures": list(map(str, pictures))} if frames else {}
+            _say(json.dumps(prediction.to_dict() | more, ensure_ascii=False))
+        else:
+            for line in describe(prediction, every_face=frames is not None):
+                _say(line)
+
+
 @app.command(name="list")
 def list_all(
     weights: Annotated[Path | None, typer.Option(help="Directory of weights to look into.")] = None,
@@ -427,6 +516,23 @@ def _machine(cache: Path, jobs: int) -> Machine:
     if cache.exists() and not cache.is_dir():
         raise RequestError(f"Expected a folder for the cache; {cache} is a file. Choose another --cache.")
     return Machine(Store(cache.resolve()), n_jobs=jobs, track=terminal_progress, say=_say)
+
+
+def _plugin(file: Path | None) -> Any:
+    """Load the extractor of a plugin file that the user names."""
+    from extract.extractor_settings import ExtractorSettings, is_plugin_file
+    from extract.extractors import load_extractor
+    from extract.weights import WeightSettings
+
+    if file is not None and not is_plugin_file(str(file)):
+        raise RequestError(
+            f"Expected a plugin, FILE.py, for --extractor; got {file}. Leave it out for networks."
+        )
+    return file and load_extractor(ExtractorSettings(name=str(file)), weights=WeightSettings())
+
+
+def _warn(line: str) -> None:
+    typer.echo(f"warning: {line}", err=True)
 
 
 def _console() -> Console:

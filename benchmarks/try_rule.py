@@ -49,7 +49,15 @@ class Tried:
     calibration: Calibration | None
 
 
-def try_rule(run: Finished, model: tuple[str, str], *, rule: str, level: str, data: Sequence[str]) -> Tried:
+def try_rule(
+    run: Finished,
+    model: tuple[str, str],
+    *,
+    rule: str,
+    level: str,
+    data: Sequence[str],
+    calibration: str | None = None,
+) -> Tried:
     """Choose a threshold by a rule and judge it, cross-fitted where it was chosen and once elsewhere.
 
     Parameters
@@ -62,6 +70,8 @@ def try_rule(run: Finished, model: tuple[str, str], *, rule: str, level: str, da
         ``image`` or ``video``.
     data : sequence of str
         What to judge on; the first is what thresholds are chosen on. Those without scores are left out.
+    calibration : str, optional
+        In place of the suite's.
 
     Raises
     ------
@@ -73,7 +83,7 @@ def try_rule(run: Finished, model: tuple[str, str], *, rule: str, level: str, da
     how = Judging(
         [] if rule == DEFAULT else [rule],
         default,
-        calibration=suite.calibration,
+        calibration=calibration or suite.calibration,
         seed=suite.seed,
         replicates=suite.replicates,
     )

@@ -38,7 +38,9 @@ class FoldModels:
 
     def score(self, X: Matrix) -> Floats:
         """Score rows (m, d) with the mean of all models: (m,) float64."""
-        return np.asarray(np.mean([score(m, X, classifier=self.classifier) for m in self.models], axis=0))
+        kind = CLASSIFIERS[self.classifier]
+        with threadpool_limits(limits=1):  # once for all: it takes longer than scoring a few rows
+            return np.asarray(np.mean([kind.score(model, X) for model in self.models], axis=0))
 
     def score_own(self, X: Matrix, fold: npt.NDArray[np.int64]) -> Floats:
         """Score rows (m, d) each with the model of the fold (m,) that tests it: (m,) float64."""

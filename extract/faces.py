@@ -186,6 +186,11 @@ def crop_faces(path: Path, settings: FaceSettings, detector: FaceDetector) -> Fa
     frames = read_frames(path, count=settings.frames, stride=settings.stride)
     if settings.perturb:
         frames = parse_perturbation(settings.perturb).apply(frames, path=path)
+    return crop_frames(frames, settings, detector)
+
+
+def crop_frames(frames: Frames, settings: FaceSettings, detector: FaceDetector) -> Faces:
+    """Find faces in decoded frames and crop them; returns as `crop_faces`."""
     chosen = [
         (number, image, detection)
         for number, image, found in zip(

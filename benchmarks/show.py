@@ -1,0 +1,100 @@
+"""Predictions for people: which files a folder means, lines of text, and frames with boxes and scores."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+
+from benchmarks.predict import FaceScore, Prediction
+from extract.errors import RequestError
+from extract.faces import FaceSettings
+from extract.store import write_png
+from extract.video import Image, is_image, is_video, read_frames
+
+FAKE, REAL = (220, 30, 30), (30, 160, 60)  # RGB
+
+
+def expand(paths: Iterable[Path]) -> Iterator[Path]:
+    """Put the images and videos below a folder, by name, in its place; files stay what they are.
+
+    Raises
+    ------
+    RequestError
+        A folder without an image or a video.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        below = [f for f in sorted(path.rglob("*")) if (is_image(f.name) or is_video(f.name)) and f.is_file()]
+        if not below:
+            raise RequestError(f"Expected images or videos below {path}; there are none. Check the path.")
+        yield from below
+
+
+def describe(prediction: Prediction, *, every_face: bool = False) -> Iterator[str]:
+    """Yield the line of a prediction: verdict, score or probability, threshold, faces found, name.
+
+    Parameters
+    ----------
+    every_face : bool
+        A line for each face below it.
+    """
+    count = len(prediction.faces)
+    number = f"score {prediction.score:.4f}" if prediction.score is not None else "score -"
+    if prediction.probability is not None:
+        number = f"probability {prediction.probability:.4f}"
+    parts = [
+        f"{prediction.verdict:<10}",
+        number,
+        _threshold(prediction),
+        f"{count} face{'s' if count != 1 else ''}",
+        prediction.name,
+    ]
+    yield "  ".join(parts) + (f"  ({prediction.note})" if prediction.note else "")
+    for face in prediction.faces if every_face else ():
+        box = ", ".join(f"{side:.0f}" for side in face.box)
+        yield f"  frame {face.frame}  box {box}  confidence {face.confidence:.3f}  score {face.score:.4f}"
+
+
+def _threshold(prediction: Prediction) -> str:
+    # Beside a probability, where the score itself is not shown, it says of which number it is the threshold.
+    if prediction.probability is None:
+        return f"threshold {prediction.threshold:.4f}"
+    return f"score {prediction.score:.4f}  threshold {prediction.threshold:.4f}"
+
+
+def annotate(prediction: Prediction, settings: FaceSettings, *, out: Path, number: int) -> list[Path]:
+    """Write each frame with a face, its faces boxed and scored; a file is decoded again for it.
+
+    Parameters
+    ----------
+    number : int
+        Of the file, which keeps equal names apart.
+
+    Returns
+    -------
+    list of Path
+        The pictures, PNG.
+    """
+    if not prediction.faces:
+        return []
+    frames = read_frames(Path(prediction.name), count=settings.frames, stride=settings.stride)
+    written = []
+    for frame, image in zip(frames.numbers, frames.images, strict=True):
+        if faces := [face for face in prediction.faces if face.frame == frame]:
+            path = out / f"{number:04d}-{Path(prediction.name).stem}_{frame:06d}.png"
+            write_png(path, _draw(image, faces, prediction.threshold))
+            written.append(path)
+    return written
+
+
+def _draw(image: Image, faces: Iterable[FaceScore], threshold: float) -> Image:
+    drawn, thick = image.copy(), max(1, round(max(image.shape) / 400))
+    for face in faces:
+        colour = FAKE if face.score >= threshold else REAL
+        left, top, right, bottom = (round(side) for side in face.box)
+        cv2.rectangle(drawn, (left, top), (right, bottom), colour, thick)
+        place = (max(left, 0), max(top - 2 * thick, 12 * thick))
+        cv2.putText(drawn, f"{face.score:.3f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thick, colour, thick)
+    return drawn

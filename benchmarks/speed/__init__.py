@@ -1,0 +1,1 @@
+"""Measured comparisons against what a user would write by hand."""

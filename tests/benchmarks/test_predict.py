@@ -1,0 +1,185 @@
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.predict import WAITING, FaceScore, Looked, Prediction, combine, predict
+from benchmarks.show import annotate, describe, expand
+from extract.errors import RequestError
+from extract.extractors import BATCH
+from extract.faces import Detection, FaceSettings
+
+SETTINGS = FaceSettings(size=16, margin=0.0, select="all", frames=3)
+
+
+def find(frames):
+    """Find as many faces in a frame as its first pixel says; the shade of each is its number, from 1."""
+    return [[detection(k) for k in range(frame[0, 0, 0])] for frame in frames]
+
+
+def detection(k):
+    return Detection(np.array([8 * k, 16, 8 * k + 8, 24], np.float32), 0.95, np.zeros((5, 2), np.float32))
+
+
+def picture(*shades):
+    """Draw faces of these shades side by side below a first pixel that says how many there are."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[0, 0] = len(shades)
+    for k, shade in enumerate(shades):
+        image[16:24, 8 * k : 8 * k + 8] = shade
+    return image
+
+
+def judge(looked, scores):
+    faces = tuple(
+        FaceScore(int(f), (0, 0, 1, 1), 1.0, s) for f, s in zip(looked.faces.frames, scores, strict=True)
+    )
+    score = combine(scores, "mean") if len(scores) else None
+    return Prediction(
+        looked.name, "unreadable" if looked.error else "fake", score, None, 0.0, faces, looked.error
+    )
+
+
+@pytest.fixture
+def stream():
+    """Predict with shades as scores; returns the call and the sizes of its batches."""
+    sizes = []
+
+    def score(crops):
+        sizes.append(len(crops))
+        return crops.reshape(len(crops), -1).mean(1)
+
+    return lambda inputs: predict(inputs, settings=SETTINGS, find=find, score=score, judge=judge), sizes
+
+
+def write(path, image):
+    assert cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return path
+
+
+@pytest.mark.parametrize("counts", [[1] * 40, [0] * 5, [3, 0, 7, 1, 0, 0, 7, 7, 7, 7, 1], [1], []])
+def test_every_face_goes_to_its_own_file_in_the_files_order(stream, counts):
+    call, _ = stream
+    shades = iter(range(10, 250))
+    wanted = [[next(shades) for _ in range(count)] for count in counts]
+    found = list(call(picture(*mine) for mine in wanted))
+    assert [[face.score for face in prediction.faces] for prediction in found] == wanted
+    assert [prediction.name for prediction in found] == [f"image {number}" for number in range(len(counts))]
+
+
+def test_single_images_share_batches(stream):
+    call, sizes = stream
+    assert len(list(call(picture(7) for _ in range(40)))) == 40
+    assert sizes == [BATCH, BATCH, 8]
+
+
+def test_predictions_come_while_inputs_are_still_taken(stream):
+    call, _ = stream
+    taken = []
+
+    def inputs():
+        for number in range(1000):
+            taken.append(number)
+            yield picture(7)
+
+    next(call(inputs()))
+    assert len(taken) == BATCH
+
+
+def test_a_face_does_not_wait_for_ever_behind_files_without_one(stream):
+    call, sizes = stream
+    taken = []
+
+    def inputs():
+        yield picture(7)
+        for number in range(1000):
+            taken.append(number)
+            yield picture()
+
+    assert next(call(inputs())).faces[0].score == 7
+    assert len(taken) == WAITING
+    assert sizes == [1]
+
+
+def test_files_that_cannot_be_read_do_not_end_the_stream(stream, tmp_path):
+    call, _ = stream
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    (tmp_path / "empty.png").write_bytes(b"")
+    good = write(tmp_path / "good.png", picture(100))
+    names = ["broken.jpg", "broken.mp4", "empty.png", "gone.png", "gone.mp4", "", "a\0b.png"]
+    found = list(call([*(tmp_path / name for name in names), str(good)]))
+    assert [p.verdict for p in found] == ["unreadable"] * len(names) + ["fake"]
+    assert all(p.note and p.score is None for p in found[:-1])
+    assert "No such file" in found[3].note
+    assert found[0].note == "cannot be decoded as an image"
+    assert found[-1].name == str(good)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.zeros((4, 4)),
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        3,
+        None,
+    ],
+)
+def test_what_is_no_picture_is_refused(stream, given):
+    call, _ = stream
+    with pytest.raises(RequestError, match="Expected"):
+        list(call([given]))
+
+
+def test_only_the_mean_is_known_to_combine():
+    assert combine(np.array([1.0, 2.0]), "mean") == 1.5
+    with pytest.raises(RequestError, match="'worst'"):
+        combine(np.array([1.0, 2.0]), "worst")
+
+
+# -- for people --------------------------------------------------------------------------------------------------
+
+
+PREDICTION = Prediction(
+    "a.png", "fake", 0.75, None, 0.5, (FaceScore(0, (1.0, 2.0, 30.0, 40.0), 0.987, 0.75),), "a note"
+)
+
+
+def test_a_line_says_verdict_score_threshold_faces_and_name():
+    assert list(describe(PREDICTION)) == [
+        "fake        score 0.7500  threshold 0.5000  1 face  a.png  (a note)"
+    ]
+    lines = list(describe(PREDICTION, every_face=True))
+    assert lines[1:] == ["  frame 0  box 1, 2, 30, 40  confidence 0.987  score 0.7500"]
+
+
+def test_folders_stand_for_what_is_below_them(tmp_path):
+    for name in ("b.png", "sub/a.mp4", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert list(expand([tmp_path, tmp_path / "notes.txt"])) == [
+        tmp_path / "b.png",
+        tmp_path / "sub" / "a.mp4",
+        tmp_path / "notes.txt",
+    ]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(RequestError, match="there are none"):
+        list(expand([tmp_path / "none"]))
+
+
+def test_frames_are_annotated_at_their_faces(tmp_path):
+    path = write(tmp_path / "a.png", picture(0))
+    prediction = Prediction(str(path), "fake", 0.75, None, 0.5, PREDICTION.faces)
+    (drawn,) = annotate(prediction, SETTINGS, out=tmp_path / "out", number=3)
+    assert drawn == tmp_path / "out" / "0003-a_000000.png"
+    image = cv2.cvtColor(cv2.imread(str(drawn)), cv2.COLOR_BGR2RGB)
+    assert image[2, 1:31, 0].min() > 200  # the upper edge of the box, red: fake
+    assert annotate(Prediction("x.png", "no-face", None, None, 0, ()), SETTINGS, out=tmp_path, number=0) == []
+
+
+def test_what_was_looked_at_counts_its_faces(stream):
+    call, _ = stream
+    (prediction,) = call([picture(1, 2)])
+    assert len(prediction.faces) == 2
+    assert Looked.count.fget is not None

@@ -71,7 +71,7 @@ def test_from_a_run_to_a_verdict(export, cli, clips, tmp_path):
 
 
 def test_json_lines_with_every_face_and_its_picture(export, cli, clips, tmp_path):
-    export("--level", "image", "--rule", "default")
+    export("--level", "image", "--rule", "default", "--calibration", "none")
     files = [clips / "real" / f"person00{n}_0.mp4" for n in range(2)]
     status, out, _ = cli("predict", "detector", *files, "--json", "--frames", "pictures")
     assert status == 0

@@ -204,18 +204,23 @@ def test_thresholds_are_chosen_at_the_level_asked_for(export, source):
     assert record_of(folder)["threshold"] == np.nextafter(0.5, 1)
 
 
-def test_figures_of_the_rule_are_kept_and_those_of_another_rule_are_made(export, source, store, tmp_path):
+def test_figures_at_the_threshold_are_those_of_the_run_with_their_intervals(export, source):
     folder, _, _ = export(rule="f1")
     unit = read_run(source).units[("pixels", "logistic_regression")]
-    mine = unit.metrics.query("level == 'image' and rule == 'f1'")
-    assert pd.DataFrame(record_of(folder)["metrics"])["f1"].tolist() == mine["f1"].tolist()
-    fewer = shutil.copytree(source, tmp_path / "fewer")
-    path = fewer / "units" / "pixels" / "logistic_regression" / "metrics.parquet"
-    kept = pd.read_parquet(path)
-    kept[kept["rule"] != "f1"].to_parquet(path, index=False)
-    again, _, _ = export("again", rule="f1", results=fewer)
-    inside = [line for line in record_of(folder)["metrics"] if line["data"] == "out-of-fold"]
-    assert record_of(again)["metrics"] == inside
+    mine = unit.estimates.query("level == 'image' and rule == 'f1'").set_index(["data", "metric"])
+    lines = record_of(folder)["metrics"]
+    assert {line["data"] for line in lines} == {"out-of-fold"} | set(mine.index.unique("data")) - {"test"}
+    for line in lines:
+        figure = mine.loc[(line["data"], line["metric"])]
+        assert (line["estimate"], line["people"]) == (figure["estimate"], figure["people"])
+        assert [line["low"], line["high"]] == pytest.approx(figure[["low", "high"]].tolist())
+
+
+def test_a_rule_that_the_run_did_not_have_is_judged_at_export(export):
+    folder, _, _ = export(rule="recall>=0.5")
+    record = record_of(folder)
+    assert record["rule"] == "recall>=0.5"
+    assert {line["metric"] for line in record["metrics"]} >= {"recall", "apcer", "bpcer"}
 
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.predict import WAITING, FaceScore, Looked, Prediction, combine, predict
+from benchmarks.predict import WAITING, FaceScore, Looked, Prediction, predict
 from benchmarks.show import annotate, describe, expand
 from extract.errors import RequestError
 from extract.extractors import BATCH
@@ -33,7 +33,7 @@ def judge(looked, scores):
     faces = tuple(
         FaceScore(int(f), (0, 0, 1, 1), 1.0, s) for f, s in zip(looked.faces.frames, scores, strict=True)
     )
-    score = combine(scores, "mean") if len(scores) else None
+    score = float(np.mean(scores)) if len(scores) else None
     return Prediction(
         looked.name, "unreadable" if looked.error else "fake", score, None, 0.0, faces, looked.error
     )
@@ -130,12 +130,6 @@ def test_what_is_no_picture_is_refused(stream, given):
     call, _ = stream
     with pytest.raises(RequestError, match="Expected"):
         list(call([given]))
-
-
-def test_only_the_mean_is_known_to_combine():
-    assert combine(np.array([1.0, 2.0]), "mean") == 1.5
-    with pytest.raises(RequestError, match="'worst'"):
-        combine(np.array([1.0, 2.0]), "worst")
 
 
 # -- for people --------------------------------------------------------------------------------------------------

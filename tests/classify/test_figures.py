@@ -272,7 +272,7 @@ def test_whole_weights_are_repeated_rows(data):
     with np.errstate(divide="raise", invalid="raise", over="raise"):
         found = every_figure(rows, weights)
     for b, weight in enumerate(weights):
-        again = rows.loc[np.repeat(np.arange(len(rows)), weight)]
+        again = rows.loc[np.repeat(np.arange(len(rows)), weight)].reset_index(drop=True)
         same({name: value[b] for name, value in found.items()}, point(again))
 
 

@@ -154,9 +154,9 @@ def test_apcer_is_that_of_the_worst_attack():
 
 
 def test_calibration_error_pools_ten_equal_bins():
-    # [0.6, 0.7): two rows, half of them fake, mean 0.65. [0.9, 1]: two rows, all fake, mean 0.95. [0, 0.1): 0.05 real.
-    rows = scores([0, 0, 0], [0, 0]).assign(probability=[0.62, 0.9, 1.0, 0.68, 0.05])
-    assert figure(rows, "ece") == pytest.approx([(2 * 0.15 + 2 * 0.05 + 0.05) / 5])
+    # [0.6, 0.7): half fake, mean 0.65. [0.9, 1], with its upper edge: half fake, mean 0.95. [0, 0.1): one real, 0.05.
+    rows = scores([0, 0], [0, 0, 0]).assign(probability=[0.62, 0.9, 0.68, 1.0, 0.05])
+    assert figure(rows, "ece") == pytest.approx([(2 * 0.15 + 2 * 0.45 + 0.05) / 5])
 
 
 def test_a_bin_begins_with_its_lower_edge():

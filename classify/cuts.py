@@ -60,15 +60,6 @@ class Cuts:
         return _ratio(2 * self.tp, self.tp + self.fp + self.fakes)
 
     @property
-    def mcc(self) -> Floats:
-        """Matthews' correlation (Matthews 1975); 0 where everything is called one class."""
-        fn, tn = self.fakes - self.tp, self.reals - self.fp
-        called, passed = np.asarray(self.tp + self.fp, float), np.asarray(fn + tn, float)
-        scale = np.sqrt(called * self.fakes) * np.sqrt(passed * self.reals)
-        product = np.asarray(self.tp, float) * tn - np.asarray(self.fp, float) * fn
-        return np.where(scale > 0, product / np.where(scale > 0, scale, 1), 0.0)
-
-    @property
     def apcer(self) -> Floats:
         """The highest share of missed fakes of any attack, as ISO/IEC 30107-3 has it."""
         # Not 1 - TP / (TP + FN): 1 - 0.95 is above 0.05.

@@ -30,7 +30,7 @@ def decision_figures(rows: pd.DataFrame, *, cells: Ints, weights: Weights) -> di
     Returns
     -------
     dict
-        Every metric of `DECISIONS` and `PRESENTATION`: (B,) float64, NaN where a class has no weight.
+        Every metric of `DECISIONS` and `PRESENTATION`: (B,) float64, NaN where a class that it counts has no weight.
     """
     if rows["called"].isna().any():
         return dict.fromkeys([*DECISIONS, *PRESENTATION], np.full(len(weights), np.nan))
@@ -41,14 +41,15 @@ def decision_figures(rows: pd.DataFrame, *, cells: Ints, weights: Weights) -> di
     fn, tn = fakes - tp, reals - fp
     recall, specificity = ratio(tp, fakes), ratio(tn, reals)
     missed = [ratio(m, n) for n, m in zip(by_attack[: len(kinds)], by_attack[len(kinds) :], strict=True)]
+    both = np.where((fakes > 0) & (reals > 0), 1, np.nan)
     return {
-        "f1": ratio(2 * tp, 2 * tp + fp + fn),
-        "precision": np.where((tp + fp == 0) & (fakes > 0), 0, ratio(tp, tp + fp)),
+        "f1": both * ratio(2 * tp, 2 * tp + fp + fn),
+        "precision": both * np.nan_to_num(ratio(tp, tp + fp)),
         "recall": recall,
         "specificity": specificity,
-        "accuracy": ratio(tp + tn, fakes + reals),
+        "accuracy": both * ratio(tp + tn, fakes + reals),
         "balanced_accuracy": (recall + specificity) / 2,
-        "mcc": _mcc(tp, fp, fn, tn),
+        "mcc": both * _mcc(tp, fp, fn, tn),
         "apcer": np.fmax.reduce(missed),
         "bpcer": ratio(fp, reals),
     }
@@ -57,8 +58,7 @@ def decision_figures(rows: pd.DataFrame, *, cells: Ints, weights: Weights) -> di
 def _mcc(tp: Floats, fp: Floats, fn: Floats, tn: Floats) -> Floats:
     """Compute Matthews' correlation (Matthews 1975); 0 where everything is called one class, as scikit-learn has it."""
     scale = np.sqrt((tp + fp) * (tn + fn)) * np.sqrt((tp + fn) * (tn + fp))
-    defined = (tp + fn > 0) & (tn + fp > 0)
-    return np.where(defined, np.nan_to_num(ratio(tp * tn - fp * fn, scale)), np.nan)
+    return np.nan_to_num(ratio(tp * tn - fp * fn, scale))
 
 
 def attacks_of(rows: pd.DataFrame) -> list[str]:
@@ -100,7 +100,8 @@ def _operating(cuts: Cuts) -> list[Floats]:
     cuts with a worst attack's APCER of at most a. Nothing is interpolated between cuts: no threshold is there.
     """
     recall, fpr, apcer = cuts.recall, cuts.fpr, cuts.apcer
-    gap = np.abs(1 - recall - fpr)
+    # The difference times fakes times reals, in whole numbers: equal ones must compare equal.
+    gap = np.abs((cuts.fakes - cuts.tp) * cuts.reals - cuts.fp * cuts.fakes)
     nearest = np.argmin(gap, axis=-1)
 
     def at(rates: Floats, place: Ints) -> Floats:
@@ -118,7 +119,10 @@ def _operating(cuts: Cuts) -> list[Floats]:
 
 
 def _precision_within_folds(rows: pd.DataFrame, *, cells: Ints, weights: Weights) -> Floats:
-    """Compute average precision, sum of (R_k - R_k-1) P_k over cuts, within folds, each by its weight of fakes."""
+    """Compute average precision, sum of (R_k - R_k-1) P_k over cuts, within folds, each by its weight of fakes.
+
+    A fold without weight in one class is left out, as for AUC.
+    """
     y, score, fold = (rows[column].to_numpy() for column in ("label", "score", "fold"))
     parts = [fold == number for number in np.unique(fold)]
     parts = [part for part in parts if len(np.unique(y[part])) == 2]
@@ -127,8 +131,9 @@ def _precision_within_folds(rows: pd.DataFrame, *, cells: Ints, weights: Weights
         area, fakes = np.zeros(len(chunk)), np.zeros(len(chunk))
         for part in parts:
             cuts = cut_points(y[part], score[part], weights=chunk[:, cells[part]])
-            area += (-np.diff(cuts.tp, axis=-1) * cuts.precision[..., :-1]).sum(axis=-1)
-            fakes += cuts.fakes[..., 0]
+            both = (cuts.fakes[..., 0] > 0) & (cuts.reals[..., 0] > 0)
+            area += both * (-np.diff(cuts.tp, axis=-1) * cuts.precision[..., :-1]).sum(axis=-1)
+            fakes += both * cuts.fakes[..., 0]
         return ratio(area, fakes)
 
     return in_chunks(weighted, weights)

@@ -1,8 +1,10 @@
 """What a threshold is chosen for: the best of a figure, the lowest cost, or a demand that must be met."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -54,6 +56,13 @@ def _youden(cuts: Cuts) -> Counts:
     return np.asarray(cuts.tp * cuts.reals - cuts.fp * cuts.fakes)
 
 
+def _squared_mcc(cuts: Cuts) -> Counts:
+    called = cuts.tp + cuts.fp
+    product = np.asarray(called * (cuts.fakes + cuts.reals - called), np.float64)
+    gain = np.asarray(_youden(cuts), np.float64)
+    return gain * np.abs(gain) / np.where(product > 0, product, 1)
+
+
 def _equal_error(cuts: Cuts) -> Counts:
     return np.asarray(-np.abs((cuts.fakes - cuts.tp) * cuts.reals - cuts.fp * cuts.fakes))
 
@@ -62,7 +71,8 @@ RULES.add("f1", Goal("max. F1", lambda cuts: cuts.f1))
 # Youden's J = recall + specificity - 1 (Youden 1950) is twice the balanced accuracy less 1; here times fakes x reals.
 RULES.add("youden", Goal("max. Youden's J", _youden))
 RULES.add("balanced_accuracy", Goal("max. balanced accuracy", _youden))
-RULES.add("mcc", Goal("max. MCC", lambda cuts: cuts.mcc))
+# Its square, with its sign, times fakes x reals: a ratio of whole numbers.
+RULES.add("mcc", Goal("max. MCC", _squared_mcc))
 # The smallest difference of miss rate and false-positive rate, times fakes times reals.
 RULES.add("eer", Goal("equal error rate", _equal_error))
 
@@ -153,10 +163,20 @@ def _cost(plain: str, inside: str, text: str) -> Rule:
 def expected_cost(cuts: Cuts, *, missed: float, rejected: float, prior: float | None) -> Floats:
     """Return prior x missed x (1 - recall) + (1 - prior) x rejected x FPR at each cut (Elkan 2001).
 
-    Where `prior` is None it is the share of fakes in the data.
+    Where `prior` is None it is the share of fakes in the data. Summed in whole numbers, so that equal cuts compare
+    equal: the costs are decimals, and counts are.
     """
-    share = cuts.fakes / (cuts.fakes + cuts.reals) if prior is None else prior
-    return np.asarray(share * missed * (1 - cuts.recall) + (1 - share) * rejected * cuts.fpr)
+    fn, fp, of = cuts.fakes - cuts.tp, cuts.fp, cuts.fakes + cuts.reals
+    miss, reject = Fraction(str(missed)), Fraction(str(rejected))
+    if prior is not None:
+        share = Fraction(str(prior))
+        fn, fp, of = fn * cuts.reals, fp * cuts.fakes, cuts.fakes * cuts.reals
+        miss, reject = share * miss, (1 - share) * reject
+    scale = math.lcm(miss.denominator, reject.denominator)
+    if max(miss, reject) * scale > 2**53:
+        scale = 1  # no whole numbers that a float holds
+    cost = float(miss * scale) * fn + float(reject * scale) * fp
+    return np.asarray(cost / np.where(of > 0, of, np.nan) / scale, np.float64)
 
 
 def _share(prior: float | None) -> str:

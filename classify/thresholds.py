@@ -56,8 +56,11 @@ def tune_threshold(
 
 
 def choose(cuts: Cuts, rule: Rule) -> npt.NDArray[np.int64]:
-    """Return the number of the best cut, -1 where the rule allows none: of the shape of the cuts but for its last."""
-    worth = np.asarray(rule.worth(cuts), np.float64)
+    """Return the number of the best cut: of the shape of the cuts but for its last.
+
+    -1 where the rule allows none, and where a class has no weight.
+    """
+    worth = np.where((cuts.fakes > 0) & (cuts.reals > 0), rule.worth(cuts), np.nan)
     best = np.argmax(np.nan_to_num(worth, nan=-np.inf), axis=-1)
     reached = np.take_along_axis(worth, best[..., None], axis=-1)[..., 0] > -np.inf
     return np.where(reached, best, -1)

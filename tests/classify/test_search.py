@@ -11,7 +11,7 @@ from xgboost import XGBClassifier
 
 from classify.fitting import fit_fold_models
 from classify.folds import fold_numbers
-from classify.metrics import METRICS, evaluate
+from classify.metrics import SELECTION, evaluate
 from classify.models import CLASSIFIERS
 from classify.protocols import Fold
 from classify.search import search
@@ -104,7 +104,7 @@ def test_a_row_is_scored_by_the_model_that_did_not_see_it(find):
 def test_the_table_has_one_line_a_configuration_and_fold(find):
     found, (_, y, folds) = find("svc")
     table = found.configurations
-    assert list(table) == ["configuration", "C", "gamma", "kernel", "fold", *METRICS, "converged"]
+    assert list(table) == ["configuration", "C", "gamma", "kernel", "fold", *SELECTION, "converged"]
     points = list(ParameterGrid(GRIDS["svc"]))
     assert table[["configuration", "fold"]].to_numpy().tolist() == [
         [i, k] for i in range(6) for k in range(3)
@@ -113,7 +113,7 @@ def test_the_table_has_one_line_a_configuration_and_fold(find):
     mine = table[table["configuration"] == points.index(found.best)]
     for fold, line in zip(folds, mine.to_dict("records"), strict=True):
         figures = evaluate(y[fold.test], found.scores[fold.test], threshold=0.0)
-        assert {metric: line[metric] for metric in METRICS} == figures
+        assert {metric: line[metric] for metric in SELECTION} == figures
 
 
 @pytest.mark.parametrize("gammas", [[0.1, 1.0, 10.0], [10.0, 0.1, 1.0]])
@@ -275,7 +275,7 @@ def test_rows_that_no_fold_tests_have_no_score(noisy, thirds):
     found = search(X, y, folds=[first, last], **request)
     assert np.flatnonzero(np.isnan(found.scores)).tolist() == list(range(22, 44))
     assert sorted(set(found.configurations["fold"])) == [0, 1]
-    assert found.configurations[list(METRICS)].notna().all(axis=None)
+    assert found.configurations[list(SELECTION)].notna().all(axis=None)
 
 
 def test_rows_that_sit_a_fold_out_do_not_train_it(noisy, thirds):

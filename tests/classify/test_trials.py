@@ -7,7 +7,7 @@ from sklearn import metrics
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from classify.metrics import METRICS
+from classify.metrics import SELECTION
 from classify.trials import INNER, Task, Trial, run_tasks
 from extract.errors import RequestError
 
@@ -208,7 +208,7 @@ def test_the_figures_are_those_of_scikit_learn(name, X, rows, outcome):
 def test_the_columns_are_the_settings_the_figures_and_the_fit(rows, outcome):
     table = outcome(task(rows, protocol="strict", fold=3))
     assert set(table) == {
-        *("protocol", "fold", "test", "level", "reals", "fakes", *METRICS, "fpr"),
+        *("protocol", "fold", "test", "level", "reals", "fakes", *SELECTION, "fpr"),
         *("train_reals", "train_fakes", "parameters", "converged", "seconds"),
     }
     assert set(table["protocol"]) == {"strict"}
@@ -237,7 +237,7 @@ def test_every_metric_has_a_column_though_all_tests_lack_a_class(rows, outcome):
     train = of(rows, *range(6))
     reals = np.flatnonzero((rows["label"] == 0) & rows["identity"].isin(["p6", "p7"]))
     table = outcome(Task(train, [Trial({}, train, {"reals": reals})]))
-    assert set(METRICS) <= set(table)
+    assert set(SELECTION) <= set(table)
     assert table["recall"].isna().all()
 
 
@@ -263,7 +263,7 @@ def test_test_sets_may_overlap_and_come_in_any_order(rows, outcome):
     tests = {"first": of(rows, 6), "both": both, "backwards": both[::-1]}
     table = outcome(Task(train, [Trial({}, train, tests)])).set_index(["test", "level"])
     alone = outcome(task(rows, test=(6,))).set_index(["test", "level"])
-    figures = [*METRICS, "fpr", "reals", "fakes"]
+    figures = [*SELECTION, "fpr", "reals", "fakes"]
     for level in ("image", "video"):
         assert table.loc[("first", level), figures].equals(alone.loc[("others", level), figures])
         assert table.loc[("backwards", level), figures].equals(table.loc[("both", level), figures])

@@ -125,6 +125,79 @@ def test_interval_and_p_value_agree(people):
     assert at_level.low == pytest.approx(0, abs=1e-3)
 
 
+BELL = stats.norm.ppf((np.arange(2000) + 0.5) / 2000)  # 2,000 replicates of a normal distribution
+FLAT = np.zeros(2000)
+
+
+def difference(value, *, people=None, level=0.95):
+    """Compare two models whose difference has standard error 1."""
+    return paired_difference((value, value + BELL), (0.0, FLAT), people=people, level=level)
+
+
+def percentile_p(value):
+    """Compute the p-value of Davison and Hinkley from the replicates alone."""
+    return 2 * min(1 + (value + BELL <= 0).sum(), 1 + (value + BELL >= 0).sum()) / 2001
+
+
+def test_ten_replicates_beyond_zero_are_counted():
+    value = -(BELL[9] + BELL[10]) / 2  # between the tenth and the eleventh lowest
+    assert difference(value).p == pytest.approx(2 * 11 / 2001)
+    assert difference(-value).p == pytest.approx(2 * 11 / 2001)
+
+
+def test_fewer_than_ten_beyond_zero_have_the_tail_of_a_normal_distribution():
+    value = -(BELL[8] + BELL[9]) / 2
+    expected = 2 * stats.norm.sf(value / BELL.std())
+    assert expected < 2 * 10 / 2001
+    assert difference(value).p == difference(-value).p == pytest.approx(expected)
+    # Five standard errors: P(|Z| > 5) = 5.7e-7, where the replicates alone say 2 / 2001.
+    assert difference(5.0).p == pytest.approx(5.733e-7, rel=0.05)
+
+
+def test_the_tail_is_never_larger_than_the_share_of_replicates():
+    # 9 of 2,000 replicates lie far off: a normal tail of 1.1 standard deviations would be 0.14.
+    heavy = np.where(np.arange(2000) < 9, -60.0, 0.5)
+    assert paired_difference((4.0, heavy), (0.0, FLAT)).p == pytest.approx(2 * 10 / 2001)
+    for value in np.linspace(0, 6, 61):
+        assert difference(value).p <= min(percentile_p(value), 1)
+
+
+@pytest.mark.parametrize("people", [None, 5, 40])
+def test_a_larger_difference_is_never_less_significant(people):
+    found = [difference(value, people=people) for value in np.linspace(0, 8, 161)]
+    assert (np.diff([d.p for d in found]) <= 0).all()
+    assert found[0].p == pytest.approx(1, abs=1e-3)
+    assert (np.diff([d.low for d in found]) > 0).all()
+
+
+def test_few_people_make_a_difference_less_significant():
+    for value in (2.0, 3.0, 6.0):
+        p = [difference(value, people=people).p for people in (4, 12, 100, None)]
+        assert (np.diff(p) < 0).all()
+    tail = stats.t.cdf(-6.0 / BELL.std() / np.sqrt(12 / 11), 11)  # the widening of the interval, undone
+    assert difference(6.0, people=12).p == pytest.approx(2 * tail)
+
+
+@pytest.mark.parametrize("people", [None, 12])
+def test_twenty_plain_differences_survive_holm(people):
+    # Counted alone, 2,000 replicates could not: 20 x 2 / 2001 = 0.02, and with 60 comparisons 0.06.
+    plain = [difference(value, people=people).p for value in np.linspace(8, 10, 20)]
+    assert (holm(plain) < 0.01).all()
+    assert (holm(plain * 3) < 0.01).all()
+    assert holm([percentile_p(8.0)] * 60).min() > 0.05
+    assert holm([*plain, difference(0.5, people=people).p])[-1] > 0.5
+
+
+@pytest.mark.parametrize("count", [200, 2000])
+@pytest.mark.parametrize("people", [None, 12])
+def test_five_percent_is_where_the_interval_reaches_zero(people, count):
+    bell = stats.norm.ppf((np.arange(count) + 0.5) / count)
+    for value in np.linspace(1.5, 3.2, 35):
+        found = paired_difference((value, value + bell), (0.0, 0 * bell), people=people)
+        if abs(found.p - 0.05) > 2 / count:  # a replicate more or less
+            assert (found.p < 0.05) == (found.low > 0)
+
+
 def test_an_undefined_difference_has_no_p_value():
     found = paired_difference((np.nan, np.full(9, np.nan)), (0.5, np.full(9, 0.5)))
     assert np.isnan([found.value, found.low, found.high, found.p]).all()

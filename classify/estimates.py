@@ -52,7 +52,8 @@ def error_rates(rows: pd.DataFrame, resampling: Resampling, *, by: str) -> pd.Da
     Parameters
     ----------
     rows : DataFrame of n rows
-        ``label``, ``called`` (NaN where no threshold could be chosen) and the column.
+        ``label``, ``called`` (NaN where no threshold could be chosen), the column, and ``clip``, ``identity``,
+        ``source_identity``: an interval is as wide as the people of its own rows demand.
 
     Returns
     -------
@@ -67,7 +68,8 @@ def error_rates(rows: pd.DataFrame, resampling: Resampling, *, by: str) -> pd.Da
         line: dict[str, float | str] = {"value": str(value)}
         for kind, number, error in (("fakes", 1, "apcer"), ("reals", 0, "bpcer")):
             asked = mine & (label == number)
-            line |= {kind: int(asked.sum()), **_rate(error, asked, called == 1 - number, resampling)}
+            wrong, people = called == 1 - number, _people(rows[asked])
+            line |= {kind: int(asked.sum()), **_rate(error, asked, wrong, resampling, people=people)}
             if np.isnan(called).any():
                 line |= dict.fromkeys([error, f"{error}_low", f"{error}_high"], np.nan)
         lines.append(line)
@@ -75,7 +77,12 @@ def error_rates(rows: pd.DataFrame, resampling: Resampling, *, by: str) -> pd.Da
 
 
 def _rate(
-    name: str, asked: npt.NDArray[np.bool_], wrong: npt.NDArray[np.bool_], resampling: Resampling
+    name: str,
+    asked: npt.NDArray[np.bool_],
+    wrong: npt.NDArray[np.bool_],
+    resampling: Resampling,
+    *,
+    people: int,
 ) -> dict[str, float]:
     """Estimate the share of the rows asked about that are wrong, with its interval."""
     columns = np.stack([asked & wrong, asked], axis=1)
@@ -83,8 +90,16 @@ def _rate(
         ratio(*totals(columns, cells=resampling.cells, weights=w).T)
         for w in (resampling.unit, resampling.weights)
     )
-    low, high = interval(float(one[0]), many, people=resampling.fewest)
+    low, high = interval(float(one[0]), many, people=people)
     return {name: float(one[0]), f"{name}_low": low, f"{name}_high": high}
+
+
+def _people(rows: pd.DataFrame) -> int:
+    """Count the targets, or the sources where they are fewer, of rows of one label; the unknown count by clip."""
+    columns = ["identity"] if (rows["label"] == 0).all() else ["identity", "source_identity"]
+    return min(
+        int(rows[c].where(rows[c] != "", "clip " + rows["clip"].astype(str)).nunique()) for c in columns
+    )
 
 
 def threshold_intervals(

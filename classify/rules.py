@@ -109,7 +109,7 @@ def _demand(kind: str, share: float) -> Rule:
         "fpr<=": (f"FPR at most {share:g}", _fpr, _least_fpr),
         "apcer<=": (f"APCER at most {share:g}", _apcer, _least_apcer),
     }[kind]
-    return Rule(f"{kind}{share:g}", title, lambda cuts: worth(cuts, share), reachable)
+    return Rule(f"{kind}{share:.12g}", title, lambda cuts: worth(cuts, share), reachable)
 
 
 def _recall(cuts: Cuts, share: float) -> Floats:

@@ -274,9 +274,9 @@ def test_costs_out_of_all_proportion_are_costs():
     ("text", "plain", "title"),
     [
         (" f1 ", "f1", "max. F1"),
-        ("recall >= 0.95", "recall>=0.95", "recall at least 0.95, then the highest precision"),
-        ("fpr<= 1e-2", "fpr<=0.01", "FPR at most 0.01, then the highest recall"),
-        ("apcer <=.05", "apcer<=0.05", "APCER at most 0.05, then the lowest BPCER"),
+        ("recall >= 0.95", "recall>=0.95", "recall at least 0.95"),
+        ("fpr<= 1e-2", "fpr<=0.01", "FPR at most 0.01"),
+        ("apcer <=.05", "apcer<=0.05", "APCER at most 0.05"),
         (
             "cost( missed = 20, rejected = 1, prior = 0.02 )",
             "cost(missed=20,rejected=1,prior=0.02)",

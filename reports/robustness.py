@@ -71,7 +71,7 @@ def robustness_table(run: Run) -> Table | None:
     notes = (
         "Clips are perturbed before faces are searched; models are fitted and thresholds chosen on clips as they are. "
         f"Recall and BPCER (genuine called fake) at the threshold by {rule_title(deployed_rule(run))}, which no clip "
-        "took part in choosing for itself. APNRR, BPNRR: fake and genuine clips in which no face was found any more.",
+        "took part in choosing for itself. APNRR, BPNRR: fake and genuine clips in which no face was found.",
         *(
             [f"Without figures, as too few clips were left or it applies to none: {', '.join(lost)}."]
             if lost

@@ -55,7 +55,8 @@ def latex(table: Table) -> str:
     lines = [" & ".join(_tex(text) for text in table.header) + r" \\", r"\midrule"]
     for row in table.rows:
         lines.append(
-            " & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.bold and c.text else _tex(c.text) for c in row) + r" \\"
+            " & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.bold and c.text else _tex(c.text) for c in row)
+            + r" \\"
         )
     return "\n".join(
         [

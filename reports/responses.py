@@ -25,7 +25,11 @@ def non_responses(run: Run) -> pd.DataFrame:
     )
     clips["without"] = clips["faces"] == 0
     every = clips.assign(attack=ALL)
-    counted = pd.concat([every, clips[clips["label"] == 1]]).groupby(["data", "label", "attack"])["without"].agg(["size", "sum"])
+    counted = (
+        pd.concat([every, clips[clips["label"] == 1]])
+        .groupby(["data", "label", "attack"])["without"]
+        .agg(["size", "sum"])
+    )
     table = counted.reset_index().rename(columns={"size": "clips", "sum": "without"})
     return table.assign(rate=table["without"] / table["clips"])
 

@@ -34,7 +34,10 @@ every_table = pytest.mark.parametrize("name", list(TABLES))
 
 def test_the_notes_say_what_the_figures_are(make_run):
     notes = " ".join(main_table(make_run(level="image")).notes)
-    assert "Out-of-fold scores of 4 folds (protocol target: no person shown is on both sides; a face put in may be)" in notes
+    assert (
+        "Out-of-fold scores of 4 folds (protocol target: no person shown is on both sides; a face put in may be)"
+        in notes
+    )
     assert "36 faces of 24 clips (12 fake) tested, identities: 12." in notes
     assert "Parameters were selected by F1 of faces on the same folds" in notes
     assert "Image level: one line a face." in notes

@@ -17,7 +17,6 @@ from reports.summary import best_model, differences, summary
 from reports.tables import main_table, models_table, show_estimate, thresholds_table
 
 
-
 @pytest.fixture
 def run(make_run):
     """A run under protocol official: in its test part the order of the models is the other way round."""
@@ -112,7 +111,9 @@ def test_the_thresholds_are_chosen_by_validation_and_applied_once(run):
         ["published", "", "-1.250", ""],
     ]
     best = figures(run, rule="f1")[("reactnet_a", "random_forest")]
-    assert cells(table)[3][4:] == [show_estimate(m, best[m]) for m in ("accuracy", "precision", "recall", "f1")]
+    assert cells(table)[3][4:] == [
+        show_estimate(m, best[m]) for m in ("accuracy", "precision", "recall", "f1")
+    ]
 
 
 def test_one_validation_part_has_no_cross_fitted_line(run):
@@ -146,7 +147,9 @@ def test_the_notes_say_what_was_chosen_where(make_run):
 def test_the_notes_of_thresholds_explain_cross_fitting_and_what_is_deployed(run):
     note = thresholds_table(run).notes[0]
     assert note.startswith("Video level, %. Cross-fitted validation rows: each fold's threshold is chosen on")
-    deploy = "chosen on all validation scores, with the interval of choosing it again in each replicate; this one"
+    deploy = (
+        "chosen on all validation scores, with the interval of choosing it again in each replicate; this one"
+    )
     assert note.endswith(f"To deploy: {deploy} is applied to the test part and to external data.")
 
 

@@ -111,7 +111,9 @@ def test_the_shown_figures_are_those_of_the_csv(make_run):
         assert sorted(shown) == sorted(expected)
 
 
-@pytest.mark.parametrize(("make", "metrics"), [(models_table, SELECTION), (operating_table, {**OPERATING, **PROBABILITY})])
+@pytest.mark.parametrize(
+    ("make", "metrics"), [(models_table, SELECTION), (operating_table, {**OPERATING, **PROBABILITY})]
+)
 def test_every_metric_of_every_model_stands_at_both_levels(make, metrics, make_run):
     run = make_run()
     table = make(run)
@@ -311,7 +313,9 @@ def test_the_notes_of_thresholds_explain_cross_fitting_and_what_is_deployed(make
 
 def test_every_figure_at_a_threshold_has_its_interval(make_run):
     rows = cells(thresholds_table(make_run()))
-    assert all(re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d, \d+\.\d\d\)", text) for row in rows[:4] for text in row[4:])
+    assert all(
+        re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d, \d+\.\d\d\)", text) for row in rows[:4] for text in row[4:]
+    )
 
 
 def test_a_published_threshold_leaves_out_what_the_paper_does(make_run):
@@ -326,7 +330,10 @@ def test_the_csv_of_thresholds_has_every_model(make_run):
 
 
 def test_a_rule_that_cannot_be_met_is_shown_with_what_was_reachable(make_run):
-    settings = {"extractors": {"mobilenetv2": ("MobileNetV2", "hub")}, "classifiers": ("logistic_regression",)}
+    settings = {
+        "extractors": {"mobilenetv2": ("MobileNetV2", "hub")},
+        "classifiers": ("logistic_regression",),
+    }
     run = make_run(thresholds=["recall>=1", "f1"], **settings)
     unit = run.units[("mobilenetv2", "logistic_regression")]
     table = thresholds_table(run)
@@ -345,7 +352,9 @@ def test_the_audit_made_by_hand_is_that_of_its_faces(make_run):
     run, rows = make_run(), np.arange(36)
     tested = [run.faces["fold"].to_numpy() == number for number in range(4)]
     folds = [Fold(rows[~test], rows[test]) for test in tested]
-    hashes = np.random.default_rng(0).integers(0, 2, (36, 64)).astype(np.float32)  # half of the bits apart: far
+    hashes = (
+        np.random.default_rng(0).integers(0, 2, (36, 64)).astype(np.float32)
+    )  # half of the bits apart: far
     hashes[4::12] = hashes[::12]
     audit = audit_folds(run.faces, {"target": folds}, bits=hashes)
     pd.testing.assert_frame_equal(audit, run.audit, check_dtype=False)

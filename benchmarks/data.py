@@ -142,7 +142,8 @@ def find_all_faces(clips: Clips, suite: Suite, *, machine: Machine) -> FoundFace
             continue
         faces = _find_perturbed(asked, perturbation, suite, machine=machine)
         perturbed[perturbation.name] = faces[faces["clip"].isin(rows["clip"])].reset_index(drop=True)
-        files.append(_files(perturbation.name, asked, faces))
+        # Clips that show no face as they are show none perturbed: both are counted among all.
+        files.append(_files(perturbation.name, _perturbable(clips.own, perturbation), faces))
     every = pd.concat(skipped, ignore_index=True)
     return FoundFaces(rows, others, perturbed, every, pd.concat(files, ignore_index=True))
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.judge import DEFAULT
@@ -10,7 +11,7 @@ from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from reports.formats import Cell, Table
 from reports.notes import extractor_title, intervals, leaky, marks, protocol_title, reported
-from reports.responses import non_responses, rate_of
+from reports.responses import ALL, non_responses, rate_of
 from reports.summary import best_model, headline, headline_figures, select
 from reports.tables import rule_title, show_estimate
 
@@ -68,7 +69,7 @@ def attacks_table(run: Run) -> Table:
     header = ("Attack", what.capitalize(), "No response", *(rule_title(rule) for rule in rules))
     title = f"Errors by attack, {_model(run, extractor, classifier)}, {level} level, %{leaky(run)}"
     notes = (WORDS.format(what=what), _thresholds(run), _interval_note(run), *marks(run))
-    frame = _of(errors_frame(run), column="attack").merge(_rates(responses, data), on="value", how="left")
+    frame = _with_rates(_of(errors_frame(run), column="attack"), responses)
     return Table("attacks", title, header, tuple(rows), notes, frame)
 
 
@@ -108,15 +109,18 @@ def _cells(title: str, number: float) -> tuple[Cell, Cell]:
     return Cell(title), Cell(f"{int(number):,}")
 
 
-def _rate(responses: pd.DataFrame, data: str, *, label: int, attack: str = "") -> Cell:
+def _rate(responses: pd.DataFrame, data: str, *, label: int, attack: str = ALL) -> Cell:
     return Cell(METRICS["apcer"].show(rate_of(responses, data, label=label, attack=attack)))
 
 
-def _rates(responses: pd.DataFrame, data: str) -> pd.DataFrame:
-    """Return the non-response rates beside each attack, and of genuine clips beside the empty name."""
-    own = responses[responses["data"] == "own"]
-    named = own[(own["label"] == 1) == (own["attack"] != "")]
-    return named.rename(columns={"attack": "value", "rate": "non_response"})[["value", "non_response"]]
+def _with_rates(frame: pd.DataFrame, responses: pd.DataFrame) -> pd.DataFrame:
+    """Put the non-response rates of each attack's clips, and of genuine ones, beside their errors."""
+    lines = list(frame[["data", "value", "fakes", "reals"]].itertuples(index=False))
+    apnrr = [
+        rate_of(responses, line.data, label=1, attack=line.value) if line.fakes else np.nan for line in lines
+    ]
+    bpnrr = [rate_of(responses, line.data, label=0) if line.reals else np.nan for line in lines]
+    return frame.assign(apnrr=apnrr, bpnrr=bpnrr)
 
 
 def _group(line: "pd.Series[Any]") -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class Table:
 
 def markdown(table: Table) -> str:
     """Write a table as GitHub Markdown, bold cells in bold."""
-    cells = [[f"**{c.text}**" if c.bold else c.text for c in row] for row in table.rows]
+    cells = [[f"**{c.text}**" if c.bold and c.text else c.text for c in row] for row in table.rows]
     lines = [table.header, ["---"] * len(table.header), *cells]
     body = "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
     return "\n\n".join([f"### {table.title}", body, *table.notes]) + "\n"
@@ -55,7 +55,8 @@ def latex(table: Table) -> str:
     lines = [" & ".join(_tex(text) for text in table.header) + r" \\", r"\midrule"]
     for row in table.rows:
         lines.append(
-            " & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text) for c in row) + r" \\"
+            " & ".join(rf"\textbf{{{_tex(c.text)}}}" if c.bold and c.text else _tex(c.text) for c in row)
+            + r" \\"
         )
     return "\n".join(
         [

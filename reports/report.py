@@ -31,6 +31,7 @@ from reports.tables import (
     thresholds_table,
 )
 
+SIDE_BY_SIDE = 3  # extractors; of more the terminal shows intervals below their estimates
 TABLES = (
     main_table,
     models_table,
@@ -121,15 +122,20 @@ def _grid(run: Run, metric: str) -> Grid:
     """Lay out one metric for the terminal: classifiers down, extractors across, weights under their names."""
     figures = headline_figures(run, metric).set_index(["classifier", "extractor"])
     equal = differences(run, metric).set_index(["classifier", "extractor"])["equal"]
+    between = "\n(" if len(run.extractors) > SIDE_BY_SIDE else " ("
     title = f"{METRICS[metric].title}, %, {headline(run)} level (95 % interval){leaky(run)}"
     grid = Grid(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     grid.add_column("")
     for extractor, entry in run.extractors.items():
         heading = f"{escape(entry['title'])}\n{weights_word(run, extractor)}"
-        grid.add_column(heading, justify="right", overflow="fold")
+        width = max(map(len, entry["title"].split()))
+        grid.add_column(heading, justify="right", overflow="fold", min_width=width)
     for classifier in run.suite.classifiers:
         cells = [
-            _cell(show_estimate(metric, figures.loc[(classifier, e)], digits=1), bool(equal[(classifier, e)]))
+            _cell(
+                show_estimate(metric, figures.loc[(classifier, e)], digits=1).replace(" (", between),
+                bool(equal[(classifier, e)]),
+            )
             for e in run.extractors
         ]
         grid.add_row(CLASSIFIERS[classifier].title, *cells)

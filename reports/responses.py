@@ -5,7 +5,7 @@ import pandas as pd
 from benchmarks.data import EXTERNAL, OWN
 from benchmarks.results import Run
 
-ALL = ""  # stands for every attack together
+ALL = "(all)"  # stands for every attack together
 
 
 def non_responses(run: Run) -> pd.DataFrame:
@@ -17,7 +17,7 @@ def non_responses(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one line per data, label and attack
-        ``data`` (``own``, ``external`` or a perturbation), ``label``, ``attack`` (empty: all of them, and for genuine
+        ``data`` (``own``, ``external`` or a perturbation), ``label``, ``attack`` (`ALL`: all of them, and for genuine
         ones), ``clips``, ``without``, ``rate``.
     """
     clips = run.files.groupby(["data", "clip"], sort=False).agg(
@@ -25,8 +25,11 @@ def non_responses(run: Run) -> pd.DataFrame:
     )
     clips["without"] = clips["faces"] == 0
     every = clips.assign(attack=ALL)
-    named = clips[(clips["label"] == 1) & (clips["attack"] != ALL)]
-    counted = pd.concat([every, named]).groupby(["data", "label", "attack"])["without"].agg(["size", "sum"])
+    counted = (
+        pd.concat([every, clips[clips["label"] == 1]])
+        .groupby(["data", "label", "attack"])["without"]
+        .agg(["size", "sum"])
+    )
     table = counted.reset_index().rename(columns={"size": "clips", "sum": "without"})
     return table.assign(rate=table["without"] / table["clips"])
 

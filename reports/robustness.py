@@ -1,5 +1,6 @@
 """What recompression, blur, scaling and noise do to a detector whose threshold is already chosen."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,7 +72,7 @@ def robustness_table(run: Run) -> Table | None:
     notes = (
         "Clips are perturbed before faces are searched; models are fitted and thresholds chosen on clips as they are. "
         f"Recall and BPCER (genuine called fake) at the threshold by {rule_title(deployed_rule(run))}, which no clip "
-        "took part in choosing for itself. APNRR, BPNRR: fake and genuine clips in which no face was found any more.",
+        "took part in choosing for itself. APNRR, BPNRR: fake and genuine clips in which no face was found.",
         *(
             [f"Without figures, as too few clips were left or it applies to none: {', '.join(lost)}."]
             if lost
@@ -110,12 +111,13 @@ def plot_robustness(frame: pd.DataFrame, run: Run) -> Figure:
         axes.set(title=_unit(family), ylim=(0, 1.02))
         axes.title.set_fontsize(9)
     panels[0].set_ylabel("share")
-    panels[0].legend(fontsize=8, frameon=False, loc="lower left")
+    if families:
+        panels[0].legend(fontsize=8, frameon=False, loc="lower left")
     model = f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}"
-    figure.suptitle(
-        f"{model}, {headline(run)} level; recall and BPCER at {rule_title(deployed_rule(run))}{leaky(run)}",
-        fontsize=10,
-    )
+    at = f"recall and BPCER at {rule_title(deployed_rule(run))}"
+    lines = [f"{model}, {headline(run)} level", at, leaky(run).strip()]
+    width = int(11 * figure.get_size_inches()[0])  # characters that surely fit
+    figure.suptitle("\n".join(textwrap.fill(line, width) for line in lines if line), fontsize=10)
     return figure
 
 

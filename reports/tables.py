@@ -123,8 +123,9 @@ def _every_model(run: Run, name: str, title: str, metrics: list[str], *, paramet
     keys = zip(frame["extractor"], frame["classifier"], strict=True)
     tidy = frame.drop(columns="published").assign(parameters=[best[key] for key in keys])
     people = int(frame["people"].min())
+    where = "inside the training part" if given(run) else "on the other folds"
     calibration = (
-        [f"Probabilities: scores calibrated by {run.suite.calibration} on the other folds."]
+        [f"Probabilities: scores calibrated by {run.suite.calibration} {where}."]
         if not parameters and run.suite.calibration != NONE
         else []
     )
@@ -140,6 +141,10 @@ def differences_table(run: Run) -> Table:
     """How far every model is from the best one, and whether that is more than chance."""
     metrics = tuple(dict.fromkeys([run.suite.metric, *MAIN_METRICS]))
     frame = pd.concat([differences(run, metric) for metric in metrics], ignore_index=True)
+    place = {"data": reported(run), "level": headline(run), "rule": DEFAULT}
+    weights = [run.extractors[extractor]["weights"] for extractor in frame["extractor"]]
+    tidy = frame.assign(protocol=protocol_title(run.suite.protocol), weights=weights, **place)
+    first = ["protocol", "extractor", "weights", "classifier", *place]
     rows = tuple(_difference_row(run, line) for _, line in frame.iterrows())
     header = ("Metric", "Extractor", "Classifier", "Best less this", "p", "p (Holm)", "p (folds)")
     title = f"Differences from the best model, {headline(run)} level, percentage points{leaky(run)}"
@@ -152,16 +157,17 @@ def differences_table(run: Run) -> Table:
         intervals(run, people=people),
         *marks(run),
     )
-    return Table("differences", title, header, rows, notes, frame)
+    tidy = tidy[[*first, *(c for c in frame if c not in first)]]
+    return Table("differences", title, header, rows, notes, tidy)
 
 
 def _difference_row(run: Run, line: "pd.Series[Any]") -> tuple[Cell, ...]:
-    gap = {name: 100 * line[name] for name in ("difference", "low", "high")}
+    gap, low, high = (f"{100 * line[name]:.2f}" for name in ("difference", "low", "high"))
     texts = (
         METRICS[line["metric"]].title,
         extractor_title(run, line["extractor"]),
         CLASSIFIERS[line["classifier"]].title,
-        "best" if line["best"] else f"{gap['difference']:.2f} ({gap['low']:.2f}, {gap['high']:.2f})",
+        "best" if line["best"] else gap if np.isnan(line["low"]) else f"{gap} ({low}, {high})",
         *("" if line["best"] else _p(line[name]) for name in ("p", "p_holm", "p_folds")),
     )
     return tuple(Cell(text, bool(line["equal"])) for text in texts)

@@ -36,6 +36,7 @@ name = "tiny"
 protocol = "{protocol}"
 folds = {folds}
 weights = "{weights}"
+replicates = 200
 extractors = {extractors}
 {top}
 

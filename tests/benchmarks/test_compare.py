@@ -10,7 +10,7 @@ from benchmarks.machine import Machine
 from benchmarks.results import purge_results, unit_folder
 from benchmarks.runner import run
 from classify.comparisons import STEPS
-from classify.metrics import METRICS
+from classify.metrics import SELECTION
 from extract.errors import RequestError
 from extract.store import Store
 
@@ -108,7 +108,7 @@ def test_it_reads_back_with_its_name_and_every_model(compared):
 
 def test_every_trial_has_its_figures_at_both_levels(compared):
     trials = read_comparison(compared).trials
-    known = {"test", "level", "reals", "fakes", *METRICS, "fpr", "train_reals", "train_fakes", "seconds"}
+    known = {"test", "level", "reals", "fakes", *SELECTION, "fpr", "train_reals", "train_fakes", "seconds"}
     assert known | {"parameters", "converged"} <= set(trials)
     settings = [
         c for c in ("protocol", "trained_on", "attack", "clips", "draw", "repeat", "fold") if c in trials

@@ -2,10 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.judge import at_level, judge
-from classify.metrics import METRICS
+from benchmarks import judge as judge_module
+from benchmarks.judge import Judging, judge
+from classify.aggregate import at_level
+from classify.calibration import cross_calibrate, fit_calibration
+from classify.metrics import DECISIONS, METRICS, PRESENTATION, SELECTION
 from classify.search import SearchResult
+from classify.thresholds import cross_fit
 
+PEOPLE = {"attack": "", "identity": "", "source_identity": ""}  # nobody is known
 FACES = pd.DataFrame(
     [
         ("d", 1, 1, 1.0),
@@ -18,18 +23,23 @@ FACES = pd.DataFrame(
         ("d", 1, 1, 1.0),
     ],
     columns=["clip", "label", "fold", "score"],
-).assign(content="x", face=0)
+).assign(content="x", face=0, **PEOPLE)
 EXTERNAL = pd.DataFrame(
     [("e", 0, -1, 0.5), ("e", 0, -1, 0.625), ("f", 1, -1, 0.5), ("f", 1, -1, 1.0)],
     columns=["clip", "label", "fold", "score"],
-).assign(content="y", face=0)
+).assign(content="y", face=0, **PEOPLE)
 BOTH = {"out-of-fold": FACES, "external": EXTERNAL}
 FOUND = SearchResult({"C": 1.0}, False, pd.DataFrame(), FACES["score"].to_numpy())
 
 
+def judged(scored, *, rules=("f1", "eer"), default=0.25, **how):
+    """Judge scored rows with few replicates."""
+    return judge(FOUND, scored, how=Judging(rules, default, **{"replicates": 100, **how}))
+
+
 @pytest.fixture(scope="module")
 def unit():
-    return judge(FOUND, BOTH, rules=["f1", "eer"], default=0.25)
+    return judged(BOTH)
 
 
 def line(unit, data, level, rule, fold):
@@ -46,12 +56,12 @@ def line(unit, data, level, rule, fold):
 
 def test_the_image_level_has_one_row_a_face():
     rows = at_level(FACES, "image")
-    assert list(rows) == ["clip", "label", "fold", "score"]
+    assert list(rows) == ["clip", "label", "fold", "score", *PEOPLE]
     assert rows["score"].tolist() == FACES["score"].tolist()
 
 
 def test_the_video_level_has_the_mean_of_each_clip():
-    rows = at_level(FACES, "video")
+    rows = at_level(FACES, "video").drop(columns=list(PEOPLE))
     assert rows.to_dict("list") == {
         "clip": ["a", "b", "c", "d"],
         "label": [0, 1, 0, 1],
@@ -61,7 +71,7 @@ def test_the_video_level_has_the_mean_of_each_clip():
 
 
 def test_every_level_rule_and_fold_has_one_line(unit):
-    assert list(unit.metrics) == ["data", "level", "rule", "fold", "threshold", *METRICS]
+    assert list(unit.metrics) == ["data", "level", "rule", "fold", "threshold", *SELECTION]
     for level in ("image", "video"):
         for rule in ("default", "f1", "eer"):
             for data, fold in (("out-of-fold", 0), ("out-of-fold", 1), ("external", -1)):
@@ -115,14 +125,14 @@ def test_the_default_rule_keeps_the_classifiers_own_threshold(unit):
 
 
 def test_without_external_data_there_are_no_external_lines():
-    unit = judge(FOUND, {"out-of-fold": FACES}, rules=["youden"], default=0.5)
+    unit = judged({"out-of-fold": FACES}, rules=["youden"], default=0.5)
     assert set(unit.metrics["data"]) == {"out-of-fold"}
     assert unit.deploy == {"image": {"youden": 0.625}, "video": {"youden": 0.5625}}
 
 
 def test_external_scores_move_no_threshold(unit):
     wild = EXTERNAL.assign(score=np.array([9.0, -9.0, -5.0, 3.0]))
-    other = judge(FOUND, {**BOTH, "external": wild}, rules=["f1", "eer"], default=0.25)
+    other = judged({**BOTH, "external": wild})
     assert other.deploy == unit.deploy
     pd.testing.assert_series_equal(other.metrics["threshold"], unit.metrics["threshold"])
 
@@ -140,7 +150,7 @@ def test_predictions_say_which_data_they_are_of(unit):
 
 
 def test_no_rule_leaves_the_default():
-    unit = judge(FOUND, BOTH, rules=[], default=0.5)
+    unit = judged(BOTH, rules=[], default=0.5)
     assert set(unit.metrics["rule"]) == {"default"}
     assert unit.deploy == {"image": {}, "video": {}}
 
@@ -155,7 +165,7 @@ VALIDATION = FACES[FACES["fold"] == 0]
 def official():
     """Judge a validation part of one fold, a test part and external data."""
     scored = {"validation": VALIDATION, "test": TEST, "external": EXTERNAL}
-    return judge(FOUND, scored, rules=["f1", "eer"], default=0.25)
+    return judged(scored)
 
 
 def test_one_validation_fold_is_judged_with_the_default_threshold_only(official):
@@ -167,7 +177,7 @@ def test_one_validation_fold_is_judged_with_the_default_threshold_only(official)
 
 
 def test_several_validation_folds_are_cross_fitted():
-    unit = judge(FOUND, {"validation": FACES, "test": TEST}, rules=["f1"], default=0.25)
+    unit = judged({"validation": FACES, "test": TEST}, rules=["f1"])
     assert line(unit, "validation", "image", "f1", 0)["threshold"] == 0.75
     assert line(unit, "validation", "image", "f1", 1)["threshold"] == 0.5
 
@@ -186,7 +196,7 @@ def test_what_is_judged_once_gets_the_deployed_thresholds(official, data, level)
 
 def test_the_test_parts_scores_move_no_threshold(official):
     wild = TEST.assign(score=[9.0, -9.0, -5.0, 3.0], label=1 - TEST["label"])
-    other = judge(FOUND, {"validation": VALIDATION, "test": wild}, rules=["f1", "eer"], default=0.25)
+    other = judged({"validation": VALIDATION, "test": wild})
     assert other.deploy == official.deploy
 
 
@@ -208,7 +218,7 @@ def test_a_divided_clip_counts_once_in_every_fold_that_tests_it():
 
 def test_divided_clips_are_cross_fitted_like_others():
     faces = FACES.assign(clip=["d", "a", "a", "b", "d", "a", "c", "b"], label=[1, 0, 0, 1, 1, 0, 0, 1])
-    unit = judge(FOUND, {"out-of-fold": faces}, rules=["f1"], default=0.25)
+    unit = judged({"out-of-fold": faces}, rules=["f1"])
     video = unit.metrics[unit.metrics["level"] == "video"]
     assert video[["rule", "fold"]].to_numpy().tolist() == [
         ["default", 0],
@@ -216,3 +226,319 @@ def test_divided_clips_are_cross_fitted_like_others():
         ["f1", 0],
         ["f1", 1],
     ]
+
+
+# -- more rows: nine people in three folds, a genuine clip and fakes of two attacks of each ---------------------
+
+
+def rows_of(*, seed=0, shift=1.0, folds=3):
+    """Make three faces of each clip; the fakes score a little higher, and of the attacks "swap" the highest."""
+    rng, lines = np.random.default_rng(seed), []
+    for person in range(9):
+        for attack, more in (("", 0), ("blend", 0.5 * shift), ("swap", shift)):
+            source = f"p{(person + 1) % 9}" if attack == "swap" else ""
+            who = (f"{attack}{person}", int(attack != ""), attack, f"p{person}", source)
+            lines += [
+                (*who, person % folds, more + score, face) for face, score in enumerate(rng.normal(size=3))
+            ]
+    columns = ["clip", "label", "attack", "identity", "source_identity", "fold", "score", "face"]
+    table = pd.DataFrame(lines, columns=columns)
+    return table.assign(content=table["clip"], device=np.where(table["identity"] < "p4", "phone", "webcam"))
+
+
+ROWS = rows_of()
+RULES = ("f1", "fpr<=0.2")
+
+
+def estimate(unit, metric, *, data="out-of-fold", level="image", rule="default"):
+    place = {"data": data, "level": level, "rule": rule, "metric": metric}
+    found = unit.estimates[(unit.estimates[list(place)] == pd.Series(place)).all(axis=1)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def thresholds(unit, *, data="out-of-fold", level="image", rule="f1"):
+    mine = unit.metrics.query("data == @data and level == @level and rule == @rule")
+    return mine.set_index("fold")["threshold"]
+
+
+@pytest.fixture(scope="module")
+def larger():
+    """Judge the larger rows, as they are, perturbed, and those of other people."""
+    elsewhere = rows_of(seed=2).assign(fold=-1, identity="", source_identity="")
+    noisy = rows_of(seed=1, shift=0.25)
+    scored = {"out-of-fold": ROWS, "external": elsewhere, "noise-20": noisy}
+    return judged(scored, rules=RULES, columns=["device"])
+
+
+# -- cross-fitting -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["image", "video"])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_folds_own_rows_never_move_its_threshold(level, rule, larger):
+    wild = ROWS["score"].where(ROWS["fold"] != 1, 5 - 3 * ROWS["score"])
+    other = judged({"out-of-fold": ROWS.assign(score=wild)}, rules=RULES)
+    before, after = (thresholds(unit, level=level, rule=rule) for unit in (larger, other))
+    assert after[1] == before[1]
+    assert (after != before).any()
+
+
+@pytest.mark.parametrize("level", ["image", "video"])
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_a_folds_own_rows_never_move_its_probabilities(level, method, monkeypatch):
+    wild = ROWS.assign(label=ROWS["label"].where(ROWS["fold"] != 1, 1 - ROWS["label"]))
+    mine, other = (probabilities(rows, level, method, monkeypatch) for rows in (ROWS, wild))
+    fold = at_level(ROWS, level)["fold"].to_numpy()
+    np.testing.assert_array_equal(mine[fold == 1], other[fold == 1])
+    assert (mine[fold != 1] != other[fold != 1]).any()
+    assert np.isfinite(mine).all()
+
+
+def probabilities(rows, level, method, monkeypatch):
+    """Return the probabilities that the out-of-fold rows of a level were judged by."""
+    seen = []
+    real = judge_module.estimate_scores
+    with monkeypatch.context() as patch:
+        patch.setattr(judge_module, "estimate_scores", lambda t, r: seen.append(t) or real(t, r))
+        judged({"out-of-fold": rows}, rules=["f1"], calibration=method)
+    return seen[["image", "video"].index(level)]["probability"].to_numpy()
+
+
+@pytest.mark.parametrize("level", ["image", "video"])
+def test_probabilities_are_those_of_the_calibration_on_the_other_folds(level, monkeypatch):
+    table = at_level(ROWS, level)
+    y, score, fold = (table[column].to_numpy() for column in ("label", "score", "fold"))
+    expected = cross_calibrate(y, score, fold, method="platt")
+    np.testing.assert_array_equal(probabilities(ROWS, level, "platt", monkeypatch), expected)
+
+
+def test_external_rows_get_the_calibration_that_was_fitted_on_all(larger):
+    own = at_level(ROWS, "video")
+    fitted = fit_calibration(own["label"].to_numpy(), own["score"].to_numpy(), method="platt")
+    assert larger.calibration["video"] == fitted
+    external = at_level(larger.predictions.query("data == 'external'"), "video")
+    expected = ((fitted(external["score"].to_numpy()) - external["label"]) ** 2).mean()
+    assert estimate(larger, "brier", data="external", level="video")["estimate"] == pytest.approx(expected)
+
+
+def test_without_calibration_there_are_no_probabilities():
+    unit = judged({"out-of-fold": ROWS}, calibration="none")
+    assert unit.calibration == {"image": None, "video": None}
+    assert estimate(unit, "brier")[["estimate", "low", "high"]].isna().all()
+    assert np.isfinite(estimate(unit, "auc")["estimate"])
+
+
+# -- perturbed rows ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["image", "video"])
+@pytest.mark.parametrize("rule", RULES)
+def test_perturbed_rows_are_judged_by_the_threshold_of_their_own_fold(level, rule, larger):
+    pd.testing.assert_series_equal(
+        thresholds(larger, data="noise-20", level=level, rule=rule),
+        thresholds(larger, level=level, rule=rule),
+    )
+    noisy = at_level(larger.predictions.query("data == 'noise-20'"), level)
+    called = noisy["score"] >= noisy["fold"].map(thresholds(larger, level=level, rule=rule))
+    found = estimate(larger, "recall", data="noise-20", level=level, rule=rule)
+    assert found["estimate"] == pytest.approx(called[noisy["label"] == 1].mean())
+
+
+def test_rows_of_fold_minus_1_are_judged_by_the_threshold_chosen_on_all(larger):
+    for level in ("image", "video"):
+        for rule in RULES:
+            deployed = larger.deploy[level][rule]
+            assert thresholds(larger, data="external", level=level, rule=rule).to_dict() == {-1: deployed}
+            external = at_level(larger.predictions.query("data == 'external'"), level)
+            called = external["score"] >= deployed
+            found = estimate(larger, "bpcer", data="external", level=level, rule=rule)
+            assert found["estimate"] == pytest.approx(called[external["label"] == 0].mean())
+
+
+# -- rules that cannot be met ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hopeless():
+    """Judge rows of which a genuine face scores highest: no threshold catches a fake without it."""
+    top = ROWS["score"].where((ROWS["clip"] != "0") | (ROWS["face"] > 0), 100.0)
+    scored = {"out-of-fold": ROWS.assign(score=top), "external": rows_of(seed=2).assign(fold=-1)}
+    return judged(scored, rules=["fpr<=0", "f1"])
+
+
+def test_a_rule_that_cannot_be_met_is_recorded_with_what_was_reachable(hopeless):
+    assert list(hopeless.unreachable["image"]) == ["fpr<=0"]
+    message = hopeless.unreachable["image"]["fpr<=0"]
+    assert message.startswith(
+        "Expected a threshold with FPR at most 0, then the highest recall on these 81 scores; "
+    )
+    assert "with any fake caught, FPR is at least 0.037" in message  # one of 27
+    assert hopeless.deploy["image"]["fpr<=0"] is None
+    assert hopeless.deploy["image"]["f1"] is not None
+
+
+def test_a_rule_that_cannot_be_met_has_no_figures(hopeless):
+    for data in ("out-of-fold", "external"):
+        found = estimate(hopeless, "recall", data=data, rule="fpr<=0")
+        assert found[["estimate", "low", "high"]].isna().all()
+    assert estimate(hopeless, "threshold", rule="fpr<=0")[["estimate", "low", "high"]].isna().all()
+    errors = hopeless.errors.query("level == 'image' and rule == 'fpr<=0' and data == 'external'")
+    assert errors[["apcer", "apcer_low", "bpcer"]].isna().all(axis=None)
+    assert errors["fakes"].sum() == 54
+    assert np.isfinite(estimate(hopeless, "recall", rule="f1")["estimate"])
+
+
+def test_a_fold_whose_others_meet_a_rule_has_a_threshold_though_all_do_not(hopeless):
+    applied = thresholds(hopeless, rule="fpr<=0")
+    assert applied.isna().to_dict() == {0: False, 1: True, 2: True}  # the outlier is in fold 0
+
+
+# -- how a clip's faces make its score ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "combine"),
+    [
+        ("mean", np.mean),
+        ("median", np.median),
+        ("max", np.max),
+        ("top2", lambda scores: np.mean(sorted(scores)[-2:])),
+        ("top9", np.mean),  # of fewer, all
+    ],
+)
+def test_a_clips_score_is_what_the_suite_asks_for(aggregate, combine):
+    unit = judged({"out-of-fold": ROWS}, aggregate=aggregate)
+    clips = ROWS.groupby("clip").agg({"score": combine, "label": "first", "fold": "first"})
+    expected = cross_fit(*(clips[c].to_numpy() for c in ("label", "score", "fold")), rule="f1")
+    np.testing.assert_allclose(thresholds(unit, level="video"), expected)
+    called = clips["score"] >= 0.25
+    found = estimate(unit, "bpcer", level="video")["estimate"]
+    assert found == pytest.approx(called[clips["label"] == 0].mean())
+
+
+def test_a_clips_score_does_not_touch_the_image_level(larger):
+    unit = judged({"out-of-fold": ROWS}, rules=RULES, aggregate="max")
+    same, other = (unit.estimates.query("level == @level") for level in ("image", "video"))
+    before = larger.estimates.query("data == 'out-of-fold'")
+    pd.testing.assert_frame_equal(same, before.query("level == 'image'"), check_index_type=False)
+    assert (other["estimate"].to_numpy() != before.query("level == 'video'")["estimate"].to_numpy()).any()
+
+
+# -- error rates -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["image", "video"])
+@pytest.mark.parametrize("data", ["out-of-fold", "external", "noise-20"])
+def test_errors_are_counted_by_attack_and_by_further_columns(data, level, larger):
+    rows = {"out-of-fold": ROWS, "external": rows_of(seed=2), "noise-20": rows_of(seed=1, shift=0.25)}[data]
+    table = at_level(rows, level)
+    mine = larger.errors.query("data == @data and level == @level and rule == 'default'")
+    for column, values in (("attack", ["", "blend", "swap"]), ("device", ["phone", "webcam"])):
+        lines = mine[mine["column"] == column].set_index("value")
+        assert list(lines.index) == values
+        for value, line in lines.iterrows():
+            part = table[table[column] == value]
+            fakes, reals = (part[part["label"] == label]["score"] for label in (1, 0))
+            assert (line["fakes"], line["reals"]) == (len(fakes), len(reals))
+            assert line["apcer"] == pytest.approx((fakes < 0.25).mean(), nan_ok=True)
+            assert line["bpcer"] == pytest.approx((reals >= 0.25).mean(), nan_ok=True)
+
+
+def test_every_rule_has_its_errors(larger):
+    assert set(larger.errors["rule"]) == {"default", *RULES}
+    assert not larger.errors.duplicated(["data", "level", "rule", "column", "value"]).any()
+
+
+def test_apcer_is_that_of_the_worst_attack(larger):
+    for rule in ("default", *RULES):
+        by = larger.errors.query("data == 'out-of-fold' and level == 'video' and rule == @rule")
+        by = by[by["column"] == "attack"]
+        found = estimate(larger, "apcer", level="video", rule=rule)["estimate"]
+        assert found == pytest.approx(by["apcer"].max())
+
+
+def test_further_columns_are_not_repeated_in_the_predictions(larger):
+    assert "device" not in larger.predictions
+
+
+# -- replicates and intervals ------------------------------------------------------------------------------------
+
+
+def test_the_same_people_are_drawn_for_every_model(larger):
+    again = judged({"out-of-fold": ROWS.assign(score=2 * ROWS["score"] - 0.25)}, rules=RULES)
+    for level in ("image", "video"):
+        for metric in SELECTION:  # the same order, and the same calls at the default threshold of 0.25
+            column = f"out-of-fold {level} {metric}"
+            pd.testing.assert_series_equal(again.replicates[column], larger.replicates[column])
+
+
+def test_another_seed_draws_other_people(larger):
+    other = judged({"out-of-fold": ROWS}, rules=RULES, seed=1)
+    assert (other.replicates["out-of-fold image auc"] != larger.replicates["out-of-fold image auc"]).any()
+
+
+def test_every_data_level_and_metric_has_its_replicates(larger):
+    assert list(larger.replicates) == [
+        f"{data} {level} {metric}"
+        for data in ("out-of-fold", "external", "noise-20")
+        for level in ("image", "video")
+        for metric in SELECTION
+    ]
+    assert len(larger.replicates) == 100
+
+
+def test_intervals_contain_their_estimates_and_vary(larger):
+    known = larger.estimates.dropna(subset="low")
+    ordinary = known[known["metric"].isin([*SELECTION, "eer", "brier", "log_loss", "bpcer"])]
+    assert len(ordinary) > 150
+    assert (ordinary["low"] <= ordinary["estimate"]).all()
+    assert (ordinary["estimate"] <= ordinary["high"]).all()
+    assert (ordinary["low"] < ordinary["high"]).mean() > 0.9
+    errors = larger.errors.dropna(subset="apcer_low")
+    assert errors["apcer"].between(errors["apcer_low"], errors["apcer_high"]).all()
+
+
+def test_the_interval_of_a_threshold_contains_it(larger):
+    for level in ("image", "video"):
+        for rule in RULES:
+            found = estimate(larger, "threshold", level=level, rule=rule)
+            assert found["estimate"] == larger.deploy[level][rule]
+            assert found["low"] <= found["estimate"] <= found["high"]
+
+
+def test_every_estimate_says_on_how_many_people_it_rests(larger):
+    own = larger.estimates.query("data == 'out-of-fold'")
+    assert set(own["people"]) == {9}
+
+
+def test_every_metric_stands_once_at_each_threshold(larger):
+    assert not larger.estimates.duplicated(["data", "level", "rule", "metric"]).any()
+    mine = larger.estimates.query("data == 'out-of-fold' and level == 'image'")
+    assert set(mine.query("rule == 'default'")["metric"]) == set(METRICS)
+    tuned = {*DECISIONS, *PRESENTATION}
+    assert set(mine.query("rule == 'f1'")["metric"]) == {*tuned, "threshold"}
+    assert set(larger.estimates.query("data == 'external' and rule == 'f1'")["metric"]) == tuned
+
+
+# -- one validation part -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def one_part():
+    """Judge a validation part of one fold, and a test part."""
+    return judged({"validation": ROWS.assign(fold=0), "test": rows_of(seed=2).assign(fold=-1)}, rules=RULES)
+
+
+def test_one_validation_part_gives_no_tuned_figures_for_itself(one_part):
+    for table in (one_part.metrics, one_part.errors):
+        assert set(table.query("data == 'validation'")["rule"]) == {"default"}
+    own = one_part.estimates.query("data == 'validation' and rule != 'default'")
+    assert set(own["metric"]) == {"threshold"}  # the one to deploy, with its interval
+    assert own["estimate"].notna().all()
+
+
+def test_one_validation_part_gives_no_probabilities_for_itself_but_for_the_test_part(one_part):
+    assert np.isnan(estimate(one_part, "brier", data="validation")["estimate"])
+    assert np.isfinite(estimate(one_part, "brier", data="test")["estimate"])
+    assert one_part.calibration["image"] is not None

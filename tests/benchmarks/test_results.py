@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.judge import judge
+from benchmarks.judge import Judging, judge
 from benchmarks.results import (
+    TABLES,
     count,
     finish,
     open_folder,
@@ -17,10 +18,12 @@ from benchmarks.results import (
     versions,
 )
 from benchmarks.suite import parse_suite
-from classify.metrics import METRICS
+from classify.calibration import Calibration
+from classify.metrics import SELECTION
 from classify.models import CLASSIFIERS
 from extract.errors import RequestError
 
+REPLICATES = 200  # of the tiny suite
 CLASSIFIER_NAMES = ["logistic_regression", "random_forest"]
 every_classifier = pytest.mark.parametrize("classifier", CLASSIFIER_NAMES)
 
@@ -38,8 +41,9 @@ def read(path):
 
 def test_the_folder_holds_the_documented_files_and_no_other(finished):
     common = ["run.json", "suite.toml", "environment.json", "extractors.json", "counts.json"]
-    tables = ["faces.parquet", "audit.csv", "skipped.csv"]
-    unit = ["unit.json", *(f"{n}.parquet" for n in ("configurations", "predictions", "metrics"))]
+    tables = ["faces.parquet", "files.parquet", "audit.csv", "skipped.csv"]
+    names = ("configurations", "predictions", "metrics", "estimates", "errors", "replicates")
+    unit = ["unit.json", *(f"{name}.parquet" for name in names)]
     units = [f"units/pixels/{classifier}/{name}" for classifier in CLASSIFIER_NAMES for name in unit]
     assert files_of(finished) == sorted([*common, *tables, *units, "DONE", ".lock"])
 
@@ -93,8 +97,8 @@ def test_inputs_that_were_not_used_are_listed_with_the_reason(finished, training
 def test_every_face_has_one_out_of_fold_score(finished, classifier):
     predictions = pd.read_parquet(unit_folder(finished, "pixels", classifier) / "predictions.parquet")
     faces = pd.read_parquet(finished / "faces.parquet")
-    assert list(predictions) == ["content", "face", "clip", "label", "fold", "score", "data"]
-    columns = ["content", "face", "clip", "label", "fold"]
+    columns = ["content", "face", "clip", "label", "attack", "identity", "source_identity", "fold"]
+    assert list(predictions) == [*columns, "score", "data"]
     own = predictions[predictions["data"] == "out-of-fold"]
     pd.testing.assert_frame_equal(own[columns], faces[columns])
     assert np.isfinite(own["score"]).all()
@@ -112,7 +116,7 @@ def test_every_external_face_has_a_score(finished, classifier):
 @every_classifier
 def test_every_configurations_fold_scores_are_kept(finished, classifier):
     table = pd.read_parquet(unit_folder(finished, "pixels", classifier) / "configurations.parquet")
-    assert {"configuration", "fold", "converged", *METRICS} <= set(table)
+    assert {"configuration", "fold", "converged", *SELECTION} <= set(table)
     assert len(table) == 2 * 3
 
 
@@ -121,9 +125,12 @@ def test_the_metrics_follow_from_the_stored_scores(finished, classifier):
     unit = read_unit(unit_folder(finished, "pixels", classifier))
     scored = dict(list(unit.predictions.groupby("data", sort=False)))
     default = CLASSIFIERS[classifier].default_threshold
-    again = judge(_Found(unit), scored, rules=["f1", "youden", "eer"], default=default)
-    pd.testing.assert_frame_equal(again.metrics, unit.metrics, check_exact=True)
-    assert again.deploy == unit.deploy
+    how = Judging(["f1", "youden", "eer"], default, replicates=REPLICATES)
+    again = judge(_Found(unit), scored, how=how)
+    for table in TABLES:
+        pd.testing.assert_frame_equal(getattr(again, table), getattr(unit, table), check_exact=True)
+    assert (again.deploy, again.unreachable) == (unit.deploy, unit.unreachable)
+    assert again.calibration == unit.calibration
 
 
 class _Found:
@@ -135,6 +142,33 @@ def test_the_selected_parameters_may_be_none(finished):
     best = read(unit_folder(finished, "pixels", "random_forest") / "unit.json")["best"]
     assert set(best) == {"n_estimators", "max_depth"}
     assert best["max_depth"] in (None, 2)
+
+
+def test_every_file_is_counted_with_the_faces_that_it_gave(finished, training):
+    files = read_run(finished).files
+    assert list(files) == ["content", "clip", "label", "attack", "split", "data", "faces"]
+    assert files["data"].value_counts().to_dict() == {"own": 37, "external": 16}
+    assert files["faces"].value_counts().to_dict() == {1: 52, 0: 1}
+    assert files[files["faces"] == 0]["clip"].tolist() == ["broken"]
+
+
+def test_calibrations_and_thresholds_read_back_as_they_were_fitted(finished):
+    for unit in read_run(finished).units.values():
+        assert {level: type(c) for level, c in unit.calibration.items()} == {
+            "image": Calibration,
+            "video": Calibration,
+        }
+        assert unit.unreachable == {"image": {}, "video": {}}
+
+
+def test_a_threshold_that_cannot_be_met_reads_back_as_none(results):
+    path = unit_folder(results, "pixels", "random_forest") / "unit.json"
+    record = read(path)
+    record["deploy"]["image"]["fpr<=0"], record["unreachable"]["image"] = None, {"fpr<=0": "why"}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    unit = read_unit(path.parent)
+    assert unit.deploy["image"]["fpr<=0"] is None
+    assert unit.unreachable["image"] == {"fpr<=0": "why"}
 
 
 # -- reading -------------------------------------------------------------------------------------------------
@@ -271,17 +305,16 @@ def mentions(folder, *words):
 
 
 def test_purging_removes_every_line_about_a_content(results, face):
-    assert mentions(results, face.content) == ["faces.parquet"] + 2 * ["predictions.parquet"]
+    assert mentions(results, face.content) == ["faces.parquet", "files.parquet"] + 2 * ["predictions.parquet"]
     deleted = purge_results(results, [face.content], results / face.path)
-    assert (
-        deleted == 1 + 2 + 1
-    )  # the face, a score from each classifier, and the note that copy.png repeats it
+    # the face, the file, a score from each classifier, and the note that copy.png repeats it
+    assert deleted == 1 + 1 + 2 + 1
     assert mentions(results, face.content, face.path) == []
 
 
 def test_purging_leaves_every_other_line(results, finished, face):
     purge_results(results, [face.content], results / face.path)
-    for name in ("faces.parquet", "units/pixels/random_forest/predictions.parquet"):
+    for name in ("faces.parquet", "files.parquet", "units/pixels/random_forest/predictions.parquet"):
         before, after = pd.read_parquet(finished / name), pd.read_parquet(results / name)
         kept = before[before["content"] != face.content].reset_index(drop=True)
         pd.testing.assert_frame_equal(after, kept)
@@ -292,14 +325,15 @@ def test_purging_leaves_the_figures_of_the_tables(results, finished, face):
     purge_results(results, [face.content], results / face.path)
     after, before = read_run(results), read_run(finished)
     for key, unit in before.units.items():
-        pd.testing.assert_frame_equal(after.units[key].metrics, unit.metrics)
+        for table in ("metrics", "estimates", "errors", "replicates"):
+            pd.testing.assert_frame_equal(getattr(after.units[key], table), getattr(unit, table))
         assert after.units[key].deploy == unit.deploy
 
 
 def test_purging_removes_external_lines(results):
     predictions = pd.read_parquet(results / "units/pixels/random_forest/predictions.parquet")
     content = predictions.query("data == 'external'")["content"].iloc[0]
-    assert purge_results(results, [content], results / "unknown") == 2
+    assert purge_results(results, [content], results / "unknown") == 1 + 2  # the file, and two scores
     assert mentions(results, content) == []
 
 
@@ -317,7 +351,7 @@ def test_purging_what_is_not_there_changes_nothing(results):
 
 def test_purging_with_nothing_skipped_works(results, face):
     (results / "skipped.csv").write_text("path,outcome,reason\n", encoding="utf-8")
-    assert purge_results(results, [face.content], results / face.path) == 3
+    assert purge_results(results, [face.content], results / face.path) == 1 + 1 + 2
     assert len(read_run(results).skipped) == 0
 
 

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks import data as find
 from benchmarks import results, runner
+from benchmarks.data import perturbed_faces
 from benchmarks.machine import Machine
 from benchmarks.results import read_run
 from benchmarks.runner import run
@@ -16,9 +18,12 @@ from classify.audit import describe_audit
 from classify.protocols import PROTOCOLS
 from extract.errors import RequestError
 from extract.extractor_settings import ExtractorSettings
-from extract.extractors import load_extractor, title_of
+from extract.extractors import features_key, load_extractor, title_of
+from extract.faces import faces_key
 from extract.store import Store
 from extract.weights import WeightSettings
+from reports.report import write_report
+from reports.responses import non_responses, rate_of
 
 
 class Interrupted(Exception):
@@ -307,6 +312,128 @@ def test_drawn_faces_are_the_ones_that_are_used(run_under):
         **{("test", 0): 4, ("test", 1): 4},
         **{("train", 0): 12, ("train", 1): 12},
     }
+
+
+# -- perturbed clips, and further columns ------------------------------------------------------------------------
+
+
+PERTURBED = 'perturb = ["jpeg-30", "noise-20"]\nthresholds = ["f1"]'
+
+
+@pytest.fixture(scope="module")
+def with_device(training, home):
+    """Return the training manifest with a column that says which camera was used; the first person's clips as are."""
+    folder = shutil.copytree(training.parent, home / "devices")
+    clips = pd.read_csv(folder / "clips.csv")
+    device = np.where(clips["identity"] < "p5", "phone", "webcam")
+    clips.assign(device=device, note=clips["path"], same="x").to_csv(folder / "clips.csv", index=False)
+    return folder / "clips.csv"
+
+
+@pytest.fixture(scope="module")
+def losing():
+    """Lose every face of one genuine clip under noise."""
+    real = find.find_faces
+
+    def find_faces(manifest, settings, **options):
+        rows, left = real(manifest, settings, **options)
+        return (rows[rows["clip"] != "real-p1"], left) if settings.perturb == "noise-20" else (rows, left)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(find, "find_faces", find_faces)
+        yield
+
+
+@pytest.fixture(scope="module")
+def perturbed(losing, run_under, with_device):
+    """Return the folder of a finished run with two perturbations and a further column."""
+    return run_under("perturbed", data=with_device, top=PERTURBED)
+
+
+def test_perturbed_faces_have_features_of_their_own(perturbed, home, plugin):
+    store = Store(home / "cache")
+    suite = read_run(perturbed).suite
+    contents = set(read_run(perturbed).faces["content"])
+    extractor = load_extractor(suite.extractors[0], weights=WeightSettings())
+    seen = {}
+    for name in (None, "jpeg-30", "noise-20"):
+        settings = suite.faces if name is None else perturbed_faces(suite, name)
+        index = store.feature_index(features_key(extractor, faces_key(settings)))
+        mine = index[index["content"].isin(contents)]
+        seen[name] = len(mine)
+    assert seen == {None: 36, "jpeg-30": 36, "noise-20": 34}
+
+
+def test_perturbed_clips_are_scored_by_the_model_of_their_fold(perturbed):
+    run = read_run(perturbed)
+    fold = run.faces.groupby("clip")["fold"].first()
+    for unit in run.units.values():
+        own = unit.predictions.query("data == 'out-of-fold'").set_index(["content", "face"])
+        assert list(unit.predictions["data"].unique()) == ["out-of-fold", "jpeg-30", "noise-20"]
+        for name, count in (("jpeg-30", 36), ("noise-20", 34)):
+            mine = unit.predictions[unit.predictions["data"] == name]
+            assert len(mine) == count
+            assert (mine["fold"] == mine["clip"].map(fold)).all()
+            before = own.loc[list(zip(mine["content"], mine["face"], strict=True)), "score"].to_numpy()
+            assert (mine["score"].to_numpy() != before).any()
+
+
+def test_a_clip_that_loses_its_face_is_counted_and_not_fatal(perturbed):
+    files = read_run(perturbed).files
+    assert files["data"].value_counts().to_dict() == {"own": 37, "jpeg-30": 37, "noise-20": 37}
+    without = files[files["faces"] == 0].groupby("data")["clip"].agg(sorted).to_dict()
+    assert without == {
+        "own": ["broken"],
+        "jpeg-30": ["broken"],
+        "noise-20": ["broken", "real-p1", "real-p1"],
+    }
+    rates = non_responses(read_run(perturbed))
+    assert rate_of(rates, "jpeg-30", label=0) == pytest.approx(1 / 10)
+    assert rate_of(rates, "noise-20", label=0) == pytest.approx(2 / 10)
+    assert rate_of(rates, "noise-20", label=1) == 0
+
+
+def test_only_columns_with_a_few_values_make_groups(perturbed):
+    unit = read_run(perturbed).units[("pixels", "random_forest")]
+    assert set(unit.errors["column"]) == {
+        "attack",
+        "device",
+    }  # a name for each file, and one for all, make none
+    lines = unit.errors.query("column == 'device' and data == 'out-of-fold' and level == 'video'")
+    assert lines.query("rule == 'default'")[["value", "fakes", "reals"]].to_numpy().tolist() == [
+        ["phone", 5, 5],
+        ["webcam", 4, 4],
+    ]
+
+
+def test_its_report_has_tables_of_robustness_and_of_groups(perturbed, tmp_path):
+    folder = shutil.copytree(perturbed, tmp_path / "copy")
+    write_report(folder)
+    for name in ("robustness", "groups"):
+        assert (folder / "tables" / f"{name}.md").is_file()
+    assert (folder / "figures" / "robustness.png").is_file()
+
+
+def test_a_finished_run_with_perturbations_computes_nothing(
+    perturbed, write_suite, with_device, forbid, home
+):
+    before, said = bytes_of(perturbed), []
+    for name in ("find_all_faces", "load_features", "search", "fit_fold_models", "write_unit"):
+        forbid(runner, name)
+    suite = write_suite(home, data=with_device, top=PERTURBED)
+    run(suite, machine=Machine(Store(home / "cache"), say=said.append), out=perturbed)
+    assert said[-1] == "Finished before: nothing to compute."
+    assert bytes_of(perturbed) == before
+
+
+def test_perturbations_are_part_of_the_request(tiny, machine, done):
+    with pytest.raises(RequestError, match="holds a run of other data"):
+        run(tiny(top='perturb = ["noise-20"]'), machine=machine, out=done)
+
+
+def test_perturbations_of_divided_clips_are_refused(tiny):
+    with pytest.raises(RequestError, match="keeps clips whole with perturb; got frame"):
+        tiny(protocol="frame", top='perturb = ["noise-20"]')
 
 
 # -- the same request again ----------------------------------------------------------------------------------

@@ -22,7 +22,12 @@ protocol = "component"
 folds = 4
 seed = 11
 metric = "auc"
-thresholds = ["eer", "f1"]
+level = "image"
+aggregate = "top3"
+thresholds = ["eer", "f1", "fpr<=0.01", "cost(missed=20, rejected=1, prior=0.02)"]
+calibration = "isotonic"
+perturb = ["jpeg-30", "noise"]
+replicates = 500
 weights = "auto"
 unknown_sources = "leave_out"
 draw = { train = 40, test = 20 }
@@ -201,7 +206,9 @@ def test_every_key_of_a_suite_is_read(everything):
     assert set(everything.model_dump(exclude_unset=True)) == set(Suite.model_fields)
     assert everything.title == "Every key, with ± and 100 %"
     assert (everything.folds, everything.seed, everything.metric) == (4, 11, "auc")
-    assert everything.thresholds == ["eer", "f1"]
+    assert (everything.level, everything.aggregate, everything.calibration) == ("image", "top3", "isotonic")
+    assert everything.thresholds[1:3] == ["f1", "fpr<=0.01"]
+    assert (everything.perturb, everything.replicates) == (["jpeg-30", "noise"], 500)
     assert (everything.unknown_sources, everything.draw) == ("leave_out", {"train": 40, "test": 20})
     assert (everything.faces.stride, everything.faces.no_face) == (5, "fail")
     assert everything.data.synthetic.group_size == 3
@@ -290,6 +297,8 @@ def test_a_suite_may_leave_out_what_has_a_default(write):
     suite = read_suite(str(write()))
     assert (suite.folds, suite.seed, suite.metric, suite.weights) == (5, 0, "f1", "required")
     assert suite.thresholds == ["f1", "youden", "eer"]
+    assert (suite.level, suite.aggregate, suite.calibration) == (None, "mean", "platt")
+    assert (suite.perturb, suite.replicates) == ([], 2000)
     assert suite.data is suite.external is suite.published is None
 
 
@@ -303,6 +312,8 @@ UNKNOWN_KEYS = [
     ({"after": "[data]\nfolder = 'x'\nidentiy = 'y'"}, "identiy", "identity"),
     ({"after": "[data]\nfolder = 'x'\ndatset = 'y'"}, "datset", "dataset"),
     ({"after": "[data]\nfolder = 'x'\nmanipulation = 'y'"}, "manipulation", "manipulations"),
+    ({"before": 'pertrub = ["jpeg-30"]'}, "pertrub", "perturb"),
+    ({"before": 'agregate = "max"'}, "agregate", "aggregate"),
     ({"before": "unknown_source = 'refuse'"}, "unknown_source", "unknown_sources"),
     ({"after": "[data.synthetic]\nidentites = 3"}, "identites", "identities"),
     ({"extractors": 'extractors = [{ name = "deit_base", sise = 96 }]'}, "sise", "size"),
@@ -339,6 +350,10 @@ UNKNOWN_NAMES = [
     ({"after": "[data]\nfolder = 'x'\ndataset = 'celebfd'"}, "data set", "celebfd", "celebdf"),
     ({"before": 'metric = "acuracy"'}, "metric", "acuracy", "accuracy"),
     ({"before": 'thresholds = ["f1", "yuden"]'}, "threshold rule", "yuden", "youden"),
+    ({"before": 'aggregate = "medain"'}, "way to combine a clip's faces", "medain", "median"),
+    ({"before": 'aggregate = "top0"'}, "way to combine a clip's faces", "top0", "top3"),
+    ({"before": 'calibration = "plat"'}, "calibration", "plat", "platt"),
+    ({"before": 'perturb = ["jpg-30"]'}, "perturbation", "jpg-30", "jpeg-30"),
     ({"after": '[faces]\ndetector = "mtcn"'}, "face detector", "mtcn", "mtcnn"),
 ]
 
@@ -384,6 +399,9 @@ WRONG_VALUES = [
     ({"before": 'unknown_sources = "keep"'}, "unknown_sources", "'refuse' or 'leave_out'"),
     ({"before": "draw = { train = 0 }"}, "draw.train", "greater than or equal to 1"),
     ({"before": "draw = 5"}, "draw", "valid dictionary"),
+    ({"before": 'level = "clip"'}, "level", "'image' or 'video'"),
+    ({"before": "replicates = 99"}, "replicates", "greater than or equal to 100"),
+    ({"before": "perturb = 3"}, "perturb", "valid list"),
     ({"name": 'name = "a/b"'}, "name", "pattern"),
     ({"protocol": "protocol = 3"}, "protocol", "valid string"),
     ({"extractors": 'extractors = "deit_base"'}, "extractors", "valid list"),
@@ -438,6 +456,34 @@ def test_not_exactly_one_source_of_data_is_refused(lines, got, write):
 def test_an_option_without_a_folder_is_refused(key, source, write):
     message = refusal(write(after=f"[data]\n{source.format(key)}"))
     assert f"data: Expected {key} with a folder only; a manifest has columns." in message
+
+
+@pytest.mark.parametrize("perturb", ['["jpeg-30"]', '"all"'])
+def test_perturbations_are_refused_where_clips_are_divided(perturb, write):
+    message = refusal(write(protocol='protocol = "frame"', before=f"perturb = {perturb}"))
+    assert message == (
+        "Expected a protocol that keeps clips whole with perturb; got frame. Leave perturb out, or take another."
+    )
+
+
+def test_one_perturbation_needs_no_list(write):
+    assert read_suite(str(write(before='perturb = "noise-5"'))).perturb == ["noise-5"]
+
+
+def test_a_figure_that_needs_no_threshold_cannot_select(write):
+    assert refusal(write(before='metric = "eer"')).startswith("Expected a known metric; got 'eer'.")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("fpr<=1.5", "Expected a share from 0 to 1 in threshold rule 'fpr<=1.5'; got 1.5."),
+        ("fpr<0.01", "Expected a known threshold rule; got 'fpr<0.01'."),
+        ("cost(missed=2)", "got 'cost(missed=2)'. Say what a missed and a rejected one cost."),
+    ],
+)
+def test_a_threshold_rule_that_makes_no_sense_is_refused(rule, message, write):
+    assert message in refusal(write(before=f'thresholds = ["{rule}"]'))
 
 
 @pytest.mark.parametrize(

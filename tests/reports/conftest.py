@@ -1,6 +1,8 @@
 """A run made by hand, in memory and on disk, for the tests of `reports`."""
 
+import functools
 import os
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +10,15 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from benchmarks.results import Run, Unit, count, finish, open_folder, unit_folder, write_common, write_unit
+from benchmarks.judge import Judging, judge
+from benchmarks.results import Run, count, finish, open_folder, unit_folder, write_common, write_unit
 from benchmarks.suite import Suite
-from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from classify.search import SearchResult
 from extract.manifest import skip_table
+from extract.perturb import parse_perturbations
 
-FOLDS = 4  # and all figures are multiples of 1/256: their means are exact
+FOLDS = 4
 BEST = {"logistic_regression": {"C": 0.1}, "random_forest": {"n_estimators": 100, "max_depth": None}}
 EXTRACTORS = {"mobilenetv2": ("MobileNetV2", "package"), "reactnet_a": ("ReActNet-A", "random")}
 PUBLISHED = {
@@ -25,14 +28,12 @@ PUBLISHED = {
 }
 SETTINGS = {
     **{"name": "by-hand", "title": "Made by hand: 100 % of A & B_1", "protocol": "target", "folds": FOLDS},
-    **{"thresholds": ["f1"], "weights": "auto", "published": PUBLISHED},
+    **{"thresholds": ["f1"], "weights": "auto", "published": PUBLISHED, "replicates": 200},
 }
 # Twelve faces of eight clips; a fold's real clip and its fake show the same person, and the first two fakes wear the
 # face of a person of the next fold, the third that of somebody else, the last that of nobody known.
-FACES = pd.DataFrame(
+DOZEN = pd.DataFrame(
     {
-        "content": [f"{number:064x}" for number in range(12)],
-        "face": 0,
         "clip": [f"clip{number}" for number in (0, 0, 1, 1, 2, 3, 4, 4, 5, 5, 6, 7)],
         "label": [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1],
         "identity": [f"p{number}" for number in 2 * [0, 0, 1, 1, 2, 3]],
@@ -40,68 +41,119 @@ FACES = pd.DataFrame(
         "fold": 2 * [0, 0, 1, 1, 2, 3],
     }
 )
-# The fakes are a little higher, with ties; on other people's clips it is the other way round.
-SCORES = np.array([0.125, 0.25, 0.5, 0.375, 0.25, 0.75, 0.5, 0.625, 0.875, 0.75, 0.375, 1.0])
-EXTERNAL = FACES.assign(content=[f"{number:064x}" for number in range(100, 112)], clip="e" + FACES["clip"])
-ONCE = ("test", "external")  # judged once
-# What the two sides of each fold share; a picture of the first fold looks like one of the third.
+
+
+def renamed(name):
+    """Return the dozen as clips and people of other names."""
+    people = ["clip", "identity", "source_identity"]
+    return DOZEN.assign(**{c: DOZEN[c].map(lambda value: value and value + name) for c in people})
+
+
+# Three times that; the third attack differs from the others', the first camera from the others.
+FACES = pd.concat([renamed(name) for name in "abc"], ignore_index=True).assign(
+    content=[f"{number:064x}" for number in range(36)],
+    face=0,
+    attack=[*12 * ["Deepfakes"], *12 * ["Deepfakes"], *12 * ["NeuralTextures"]],
+    device=[*12 * ["phone"], *24 * ["webcam"]],
+)
+FACES["attack"] = FACES["attack"].where(FACES["label"] == 1, "")
+EXTERNAL = FACES.assign(
+    content=[f"{number:064x}" for number in range(100, 136)],
+    **{c: "e" + FACES[c] for c in ("clip", "identity")},
+    source_identity="",
+    fold=-1,
+)
+# By how much each extractor's classifiers score a fake higher: of the second's the order is the same.
+SHIFTS = ((0.0, 0.125, 0.25, 0.25), (0.3125, 0.3125, 0.25, 0.25))
+NOISE = np.random.default_rng(3).integers(0, 17, 36) / 32
+# A perturbation that no clip survives, and one that does not apply to stills.
+DEADLY, FOR_VIDEOS = "jpeg-0", "h264"
+# What the two sides of each fold share; pictures of the first fold look like some of the third.
 AUDIT = pd.DataFrame(
     {
-        **{"protocol": "target", "fold": [1, 2, 3, 4], "train_faces": [8, 8, 10, 10]},
+        **{"protocol": "target", "fold": [1, 2, 3, 4], "train_faces": [24, 24, 30, 30]},
         **{
-            "train_real_clips": 3,
-            "train_fake_clips": 3,
+            "train_real_clips": 9,
+            "train_fake_clips": 9,
             "train_prevalence": 0.5,
-            "train_identities": 3,
-            "train_people": [4, 5, 4, 4],
+            "train_identities": 9,
+            "train_people": [12, 15, 12, 12],
         },
-        **{"test_faces": [4, 4, 2, 2], "test_real_clips": 1, "test_fake_clips": 1, "test_prevalence": 0.5},
-        **{"test_identities": 1, "test_people": [2, 2, 2, 1], "sat_out_clips": 0, "shared_clips": 0},
-        **{"shared_identities": 0, "shared_people": [1, 2, 1, 0], "sources": [1, 1, 1, 0]},
-        **{"sources_in_training": [1, 1, 0, 0], "near_duplicates": [1, 0, 1, 0]},
+        **{"test_faces": [12, 12, 6, 6], "test_real_clips": 3, "test_fake_clips": 3, "test_prevalence": 0.5},
+        **{"test_identities": 3, "test_people": [6, 6, 6, 3], "sat_out_clips": 0, "shared_clips": 0},
+        **{"shared_identities": 0, "shared_people": [3, 6, 3, 0], "sources": [3, 3, 3, 0]},
+        **{"sources_in_training": [3, 3, 0, 0], "near_duplicates": [3, 0, 3, 0]},
     }
 )
 
 
-def metrics_of(extractor, classifier, deploy, default, *, folds):
-    """Make every figure of the unit at position (extractor, classifier) of the run; folds by data."""
-    lines = []
-    for data, numbers in folds.items():
-        # In the test part the order of extractors and classifiers is the other way round.
-        i, j = (1 - extractor, 1 - classifier) if data == "test" else (extractor, classifier)
-        for level in ("image", "video"):
-            for rule in ("default", "f1"):
-                for fold in numbers:
-                    threshold = {"default": default, "f1": deploy[level]["f1"] + max(fold, 0) / 16}[rule]
-                    base = 170 + 12 * (level == "video") + 4 * (rule == "f1") - 6 * (data in ONCE)
-                    figures = {
-                        # the second extractor's classifiers tie in AUC; by recall the first classifier is best
-                        metric: (base + 8 * i + 6 * number + 3 * fold + better(metric, i, j)) / 256
-                        for number, metric in enumerate(METRICS)
-                    }
-                    lines.append(
-                        {"data": data, "level": level, "rule": rule, "fold": fold, "threshold": threshold}
-                    )
-                    lines[-1] |= figures
-    return pd.DataFrame(lines)
+def scores_of(rows, i, j, *, weaker=0, turned=False):
+    """Make the scores of classifier j on extractor i; the third attack is found less often than the others.
+
+    Logistic regression, which calls scores above 0 fake, calls more faces fake than the forest, above 0.5.
+    """
+    first = 0.125 if j % 2 else -0.125
+    i, j = (i ^ 1, j ^ 1) if turned else (i, j)
+    shift = SHIFTS[i % 2][j] * np.where(rows["attack"] == "NeuralTextures", 0.5, 1) / (1 + weaker / 2)
+    return first + np.roll(NOISE, 5 * i)[rows.index] + shift * rows["label"] - weaker / 64
 
 
-def better(metric, extractor, classifier):
-    if metric == "auc" and extractor == 1:
-        return 0
-    return 5 * (1 - classifier) if metric == "recall" else 5 * classifier
+def own_rows(i, j, *, official, weaker=0):
+    """Return the faces with scores: the first fold's are the data set's own test part, if it has one.
+
+    In the test part the order of extractors and classifiers is the other way round.
+    """
+    rows = FACES.assign(score=scores_of(FACES, i, j, weaker=weaker))
+    if not official:
+        return {"out-of-fold": rows}
+    test = FACES["fold"] == 0
+    rows.loc[test, "score"] = scores_of(FACES[test], i, j, weaker=weaker, turned=True)
+    return {"validation": rows[~test].assign(fold=rows["fold"] - 1), "test": rows[test].assign(fold=-1)}
 
 
-def predictions_of(scores, *, official):
-    """Make the scores of one unit: the faces of the first fold are the data set's own test part, if it has one."""
-    own, other = FACES.assign(score=scores), EXTERNAL.assign(score=1 - SCORES, fold=-1, data="external")
-    parts = [own.assign(data="out-of-fold")]
-    if official:
-        test = own["fold"] == 0
-        validation = own[~test].assign(data="validation", fold=own["fold"][~test] - 1)
-        parts = [validation, own[test].assign(data="test", fold=-1)]
-    columns = ["content", "face", "clip", "label", "fold", "score", "data"]
-    return pd.concat([*parts, other], ignore_index=True)[columns]
+def lost(name):
+    """Return the clips in which no face is found any more under a perturbation."""
+    strength = parse_perturbations([name])[0].severity
+    weaker = [p.severity for p in parse_perturbations([name.partition("-")[0]]) if p.severity < strength]
+    return [*["clip0a"][: len(weaker)], *["clip4a", "clip4b"][: max(0, len(weaker) - 1)]]
+
+
+@functools.cache
+def unit_of(i, j, *, classifier, official, perturb, columns, **how):
+    """Judge the scores of the classifier at place j on the extractor at place i."""
+    scored = own_rows(i, j, official=official)
+    scored["external"] = EXTERNAL.assign(score=scores_of(EXTERNAL, i, j, weaker=1))
+    for place, name in enumerate(perturb, start=1):
+        rows = list(own_rows(i, j, official=official, weaker=place).values())[-1]
+        scored[name] = rows[~rows["clip"].isin(lost(name))]
+    kept = ["content", "face", "clip", "label", "attack", "identity", "source_identity", "fold", "score"]
+    scored = {data: rows[[*kept, *columns]].reset_index(drop=True) for data, rows in scored.items()}
+    found = SearchResult(BEST.get(classifier, {}), (i, j) != (0, 0), pd.DataFrame(), np.empty(0))
+    default = CLASSIFIERS[classifier].default_threshold
+    return judge(found, scored, how=Judging(default=default, columns=columns, **how))
+
+
+def copy_of(unit):
+    """Return a unit whose tables may be changed."""
+    tables = {f.name: value.copy() for f in fields(unit) if hasattr(value := getattr(unit, f.name), "copy")}
+    return replace(unit, **tables)
+
+
+def files_of(perturb):
+    """Make the table of input files: some gave no face, of one clip another file did."""
+    columns = ["content", "clip", "label", "attack"]
+    without = [("lost0", 0, ""), ("lost1", 1, "Deepfakes"), ("clip0a", 0, "")]
+    lines = [(f"{number:064x}", *line) for number, line in enumerate(without, start=200)]
+    parts = [
+        FACES[columns].assign(data="own", faces=1),
+        pd.DataFrame(lines, columns=columns).assign(data="own", faces=0),
+        EXTERNAL[columns].assign(data="external", faces=1),
+    ]
+    for name in perturb:
+        faces = (~FACES["clip"].isin(lost(name)) & (name != DEADLY)).astype(int)
+        parts.append(FACES[columns].assign(data=name, faces=faces))
+        parts.append(pd.DataFrame(lines, columns=columns).assign(data=name, faces=0))
+    return pd.concat(parts, ignore_index=True).assign(split="")
 
 
 @pytest.fixture
@@ -111,7 +163,14 @@ def make_run():
     Under protocol official it has a validation part of three folds, a test part and external data.
     """
 
-    def make(*, folder=Path("results/by-hand"), extractors=EXTRACTORS, classifiers=tuple(BEST), **settings):
+    def make(
+        *,
+        folder=Path("results/by-hand"),
+        extractors=EXTRACTORS,
+        classifiers=tuple(BEST),
+        columns=("device",),
+        **settings,
+    ):
         grids = {classifier: {} for classifier in classifiers}
         suite = Suite(extractors=list(extractors), classifiers=grids, **{**SETTINGS, **settings})
         described = {
@@ -119,17 +178,18 @@ def make_run():
             for name, (title, weights) in extractors.items()
         }
         official = suite.protocol == "official"
-        own = {"validation": range(FOLDS - 1), "test": [-1]} if official else {"out-of-fold": range(FOLDS)}
-        units = {}
-        for i, extractor in enumerate(extractors):
-            for j, classifier in enumerate(classifiers):
-                deploy = {"image": {"f1": 0.25 + j / 8}, "video": {"f1": 0.375 + j / 8}}
-                default = CLASSIFIERS[classifier].default_threshold
-                metrics = metrics_of(i, j, deploy, default, folds={**own, "external": [-1]})
-                scores = np.roll(SCORES, i) if i else SCORES - j * (FACES["label"] == 0) / 16
-                predictions = predictions_of(scores, official=official)
-                best = BEST.get(classifier, {})
-                units[(extractor, classifier)] = Unit(best, (i, j) != (0, 0), deploy, metrics, predictions)
+        applied = [p for p in parse_perturbations(suite.perturb) if p.family != FOR_VIDEOS]
+        perturb = tuple(p.name for p in sorted(applied, key=lambda p: p.order))
+        how = {
+            **{"rules": tuple(suite.thresholds), "aggregate": suite.aggregate, "seed": suite.seed},
+            **{"calibration": suite.calibration, "replicates": suite.replicates, "columns": columns},
+            **{"official": official, "perturb": tuple(name for name in perturb if name != DEADLY)},
+        }
+        units = {
+            (extractor, classifier): copy_of(unit_of(i, j, classifier=classifier, **how))
+            for i, extractor in enumerate(extractors)
+            for j, classifier in enumerate(classifiers)
+        }
         faces = FACES.assign(fold=FACES["fold"].where(FACES["fold"] == 0, -1)) if official else FACES
         audit = AUDIT.head(1 if official else FOLDS).assign(protocol=suite.protocol)
         return Run(
@@ -140,6 +200,7 @@ def make_run():
             faces,
             audit,
             skip_table({"/data/broken.png": "not an image"}),
+            files=files_of(perturb),
             units=units,
         )
 
@@ -177,6 +238,7 @@ def write_run(make_run, write_shared, tmp_path):
             )
             final = unit_folder(folder, extractor, classifier)
             write_unit(final, found=found, unit=unit, scratch=folder / "scratch")
+        run.files.to_parquet(folder / "files.parquet", index=False)
         finish(folder)
         return folder
 

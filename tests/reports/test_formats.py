@@ -5,9 +5,10 @@ import re
 import pytest
 
 from reports.formats import Cell, Table, latex, markdown
-from reports.tables import audit_table, main_table, models_table, thresholds_table
+from reports.report import TABLES as EVERY
+from reports.robustness import robustness_table
 
-TABLES = [main_table, models_table, thresholds_table, audit_table]
+TABLES = [table for table in EVERY if table is not robustness_table]
 every_table = pytest.mark.parametrize("table_of_run", TABLES)
 
 

@@ -8,22 +8,41 @@ import pytest
 
 from classify.protocols import PROTOCOLS
 from reports.formats import latex, markdown
-from reports.notes import extractor_title, weights_word
+from reports.notes import extractor_title, intervals, weights_word
 from reports.plots import roc_frame, threshold_frame
-from reports.tables import audit_table, main_table, models_table, thresholds_table
+from reports.errors import attacks_table, groups_table
+from reports.robustness import robustness_frame, robustness_table
+from reports.tables import (
+    audit_table,
+    differences_table,
+    main_table,
+    models_table,
+    operating_table,
+    thresholds_table,
+)
 
-TABLES = {"main": main_table, "models": models_table, "thresholds": thresholds_table}
+TABLES = {
+    **{"main": main_table, "models": models_table, "operating": operating_table},
+    **{"differences": differences_table, "thresholds": thresholds_table},
+    **{"attacks": attacks_table, "groups": groups_table, "robustness": robustness_table},
+}
+PERTURBED = {"perturb": ["noise-20"]}
 every_table = pytest.mark.parametrize("name", list(TABLES))
 
 # -- notes ---------------------------------------------------------------------------------------------------
 
 
 def test_the_notes_say_what_the_figures_are(make_run):
-    notes = " ".join(main_table(make_run()).notes)
-    assert "over 4 folds (protocol target: no person shown is on both sides; a face put in may be)" in notes
-    assert "12 faces of 8 clips (4 fake) tested, identities: 4." in notes
-    assert "Parameters were selected by F1 on the same folds" in notes
-    assert "Calling every face fake has recall 100.00, F1 66.67, accuracy 50.00." in notes
+    notes = " ".join(main_table(make_run(level="image")).notes)
+    assert (
+        "Out-of-fold scores of 4 folds (protocol target: no person shown is on both sides; a face put in may be)"
+        in notes
+    )
+    assert "36 faces of 24 clips (12 fake) tested, identities: 12." in notes
+    assert "Parameters were selected by F1 of faces on the same folds" in notes
+    assert "Image level: one line a face." in notes
+    assert "(In parentheses) 95 % intervals: bootstrap over people" in notes
+    assert "200 replicates; each role rests on at least 12 people. Few people: " in notes
     assert "[In brackets] as published: Somebody & Co. 2025, table_1." in notes
 
 
@@ -40,13 +59,27 @@ def test_no_note_is_about_convergence_where_all_converged(make_run):
 
 
 def _converged(unit):
-    return type(unit)(unit.best, True, unit.deploy, unit.metrics, unit.predictions)
+    return replace(unit, converged=True)
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "words"),
+    [("mean", "the mean of"), ("max", "the maximum of"), ("top3", "the mean of the 3 highest of")],
+)
+def test_the_notes_say_how_a_clips_score_is_made(aggregate, words, make_run):
+    notes = " ".join(main_table(make_run(aggregate=aggregate)).notes)
+    assert f"Video level: one line a clip, {words} its faces' scores." in notes
+
+
+def test_intervals_that_rest_on_many_people_are_not_called_uncertain(make_run):
+    assert "Few people" in intervals(make_run(), people=29)
+    assert "Few people" not in intervals(make_run(), people=30)
 
 
 # -- sharing -------------------------------------------------------------------------------------------------
 
-SOURCES = "67 % of the test fakes' source identities"  # two of three
-NEAR = "17 % of the test faces, by a near-duplicate"  # two of twelve
+SOURCES = "67 % of the test fakes' source identities"  # six of nine
+NEAR = "17 % of the test faces, by a near-duplicate"  # six of 36
 
 
 def sharing_of(run):
@@ -59,15 +92,15 @@ def test_the_notes_say_what_is_on_both_sides_over_all_folds(make_run):
 
 def test_shared_identities_come_first(make_run):
     run = make_run()
-    run.audit["shared_identities"] = [1, 0, 0, 0]
+    run.audit["shared_identities"] = [3, 0, 0, 0]
     expected = f"Also in training: 25 % of the test identities; {SOURCES}; {NEAR} (table audit)."
     assert sharing_of(run) == [expected]
 
 
 def test_shared_clips_come_before_them(make_run):
     run = make_run()
-    run.audit["shared_clips"] = [2, 0, 0, 0]  # of eight
-    run.audit["shared_identities"] = 1
+    run.audit["shared_clips"] = [6, 0, 0, 0]  # of 24
+    run.audit["shared_identities"] = 3
     expected = f"25 % of the test clips; 100 % of the test identities; {SOURCES}; {NEAR}"
     assert sharing_of(run) == [f"Also in training: {expected} (table audit)."]
 
@@ -85,11 +118,11 @@ def test_near_duplicates_that_nobody_looked_for_are_not_mentioned(make_run):
 
 
 @pytest.mark.parametrize(
-    ("faces", "share"), [(4000, "less than 1"), (201, "less than 1"), (200, "1"), (100, "2")]
+    ("faces", "share"), [(12000, "less than 1"), (601, "less than 1"), (600, "1"), (300, "2")]
 )
 def test_a_little_sharing_is_not_called_0_percent(faces, share, make_run):
     run = make_run()
-    run.audit["test_faces"] = [faces, 0, 0, 0]  # two of them have a near-duplicate
+    run.audit["test_faces"] = [faces, 0, 0, 0]  # six of them have a near-duplicate
     near = f"{share} % of the test faces, by a near-duplicate"
     assert sharing_of(run) == [f"Also in training: {SOURCES}; {near} (table audit)."]
 
@@ -98,13 +131,13 @@ def test_clips_of_nobody_known_are_counted_among_all(make_run):
     run = make_run()
     run = replace(run, counts=run.counts | {"unknown": 3, "other_clips": 2})
     for table in (main_table, models_table, thresholds_table, audit_table):
-        assert any(note.startswith("3 of 10 clips name no identity") for note in table(run).notes)
+        assert any(note.startswith("3 of 26 clips name no identity") for note in table(run).notes)
 
 
 def test_clips_that_are_not_tested_are_counted_apart(make_run):
     run = make_run()
     run = replace(run, counts=run.counts | {"other_clips": 2})
-    assert "12 faces of 8 clips (4 fake) tested, 2 other clips not, " in " ".join(main_table(run).notes)
+    assert "36 faces of 24 clips (12 fake) tested, 2 other clips not, " in " ".join(main_table(run).notes)
 
 
 # -- leaky protocols -----------------------------------------------------------------------------------------
@@ -120,7 +153,7 @@ def test_the_leaky_protocols_are_those_of_the_seeds():
 @every_protocol
 def test_the_titles_of_leaky_protocols_and_no_others_are_marked(protocol, make_run):
     for table in (*TABLES.values(), audit_table):
-        title = table(make_run(protocol=protocol)).title
+        title = table(make_run(protocol=protocol, **PERTURBED)).title
         assert ("LEAKY" in title) == (protocol in LEAKY)
         assert title.endswith(f" (LEAKY protocol: {protocol})") == (protocol in LEAKY)
 
@@ -147,14 +180,14 @@ def marked(protocol):
 
 FRAMES = {
     **{name: lambda run, table=table: table(run).frame for name, table in TABLES.items()},
-    **{"roc figure": roc_frame, "thresholds figure": threshold_frame},
+    **{"roc figure": roc_frame, "thresholds figure": threshold_frame, "robustness figure": robustness_frame},
 }
 
 
 @every_protocol
 @pytest.mark.parametrize("name", list(FRAMES))
 def test_the_first_column_of_every_csv_is_the_protocol_marked_where_it_leaks(name, protocol, make_run):
-    frame = FRAMES[name](make_run(protocol=protocol))
+    frame = FRAMES[name](make_run(protocol=protocol, **PERTURBED))
     assert frame.columns[0] == "protocol"
     assert set(frame["protocol"]) == {marked(protocol)}
 
@@ -167,7 +200,7 @@ MARK = "Marked (random): random, untrained weights (ReActNet-A); such figures sa
 @every_table
 @pytest.mark.parametrize("writer", [markdown, latex], ids=["md", "tex"])
 def test_random_weights_are_marked_in_every_table(name, writer, make_run):
-    text = writer(TABLES[name](make_run()))
+    text = writer(TABLES[name](make_run(**PERTURBED)))
     assert "ReActNet-A (random)" in text
     assert MARK in text
     assert not re.search(r"ReActNet-A(?! \(random\))", text.replace(MARK, ""))  # never without the mark
@@ -175,7 +208,7 @@ def test_random_weights_are_marked_in_every_table(name, writer, make_run):
 
 @every_table
 def test_random_weights_are_marked_in_every_csv(name, make_run):
-    frame = TABLES[name](make_run()).frame
+    frame = TABLES[name](make_run(**PERTURBED)).frame
     assert frame.groupby("extractor")["weights"].unique().map(list).to_dict() == {
         "mobilenetv2": ["package"],
         "reactnet_a": ["random"],
@@ -184,7 +217,7 @@ def test_random_weights_are_marked_in_every_csv(name, make_run):
 
 @every_table
 def test_nothing_is_marked_where_nothing_is_random(name, make_run):
-    run = make_run(extractors={"a": ("A", "hub"), "b": ("B", "directory")})
+    run = make_run(extractors={"a": ("A", "hub"), "b": ("B", "directory")}, **PERTURBED)
     assert "random" not in markdown(TABLES[name](run)).replace("Random forest", "")
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from reports.plots import plot_roc, plot_thresholds, roc_frame, save, threshold_frame
+from reports.plots import plot_roc, plot_thresholds, roc_frame, save, scored_rows, threshold_frame
 
 
 def lines_of(figure):
@@ -14,8 +14,8 @@ def legend_of(figure):
     return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
-def out_of_fold(run, extractor):
-    return run.units[(extractor, "random_forest")].predictions.query("data == 'out-of-fold'")
+def out_of_fold(run, extractor, classifier="random_forest"):
+    return scored_rows(run, (extractor, classifier), data="out-of-fold")
 
 
 # -- ROC -----------------------------------------------------------------------------------------------------
@@ -25,12 +25,12 @@ def test_there_is_one_curve_an_extractor_with_its_best_classifier(make_run):
     frame = roc_frame(make_run())
     assert list(frame) == ["protocol", "extractor", "model", "fpr", "tpr"]
     titles = [model.rpartition(":")[0] for model in frame["model"].unique()]
-    assert titles == ["MobileNetV2, Random forest", "ReActNet-A (random), Random forest"]
+    assert titles == ["MobileNetV2, Logistic regression", "ReActNet-A (random), Random forest"]
 
 
 def test_a_curve_is_that_of_the_out_of_fold_scores(make_run):
     run = make_run()
-    scored = out_of_fold(run, "mobilenetv2")
+    scored = out_of_fold(run, "mobilenetv2", "logistic_regression")
     for curve in (part for model, part in roc_frame(run).groupby("model") if model.startswith("Mobile")):
         area = np.trapezoid(curve["tpr"], curve["fpr"])
         assert area == pytest.approx(roc_auc_score(scored["label"], scored["score"]))
@@ -86,14 +86,23 @@ def test_the_threshold_picture_draws_exactly_its_frame(make_run):
 def test_default_and_deployed_thresholds_are_marked(make_run):
     run = make_run()
     lines = lines_of(plot_thresholds(threshold_frame(run), run))
+    tuned = run.units[("reactnet_a", "random_forest")].deploy["video"]["f1"]
     marks = {label: line.get_xdata()[0] for label, line in lines.items() if ":" in label}
-    assert marks == {"default: 0.500": np.nextafter(0.5, 1), "max. F1: 0.375": 0.375}
+    assert marks == {"default: 0.500": np.nextafter(0.5, 1), f"max. F1: {tuned:.3f}": tuned}
 
 
 def test_the_threshold_pictures_title_marks_random_weights(make_run):
     run = make_run()
     title = plot_thresholds(threshold_frame(run), run).axes[0].get_title()
-    assert title == "ReActNet-A (random) with Random forest, out-of-fold faces"
+    assert title == "ReActNet-A (random) with Random forest, out-of-fold clips"
+
+
+def test_at_image_level_the_pictures_are_about_faces(make_run):
+    run = make_run(level="image")
+    scored = out_of_fold(run, "reactnet_a")
+    assert len(scored) == 36
+    assert len(threshold_frame(run)) == len(set(scored["score"])) + 1
+    assert plot_roc(roc_frame(run), run).axes[0].get_title().endswith(", out-of-fold faces")
 
 
 # -- both ----------------------------------------------------------------------------------------------------
@@ -111,9 +120,9 @@ def draw(request):
 @pytest.mark.parametrize(
     ("protocol", "end"),
     [
-        ("target", ", out-of-fold faces"),
-        ("frame", ", out-of-fold faces\n(LEAKY protocol: frame)"),
-        ("clip", ", out-of-fold faces\n(LEAKY protocol: clip)"),
+        ("target", ", out-of-fold clips"),
+        ("frame", ", out-of-fold clips\n(LEAKY protocol: frame)"),
+        ("clip", ", out-of-fold clips\n(LEAKY protocol: clip)"),
     ],
 )
 def test_the_titles_of_leaky_protocols_are_marked_on_a_line_of_their_own(protocol, end, draw, make_run):

@@ -10,8 +10,10 @@ from classify.protocols import PROTOCOLS
 from extract.errors import RequestError
 from reports.formats import latex, markdown
 from reports.plots import roc_frame, threshold_frame
-from reports.report import show, write_report
-from reports.tables import audit_table, main_table, models_table, summary, thresholds_table
+from reports.report import TABLES, show, write_report
+from reports.robustness import robustness_frame
+from reports.summary import headline_figures
+from reports.tables import main_table
 
 DEMO = {
     "inception_v4": ("Inception-v4", "random"),
@@ -21,7 +23,7 @@ DEMO = {
     "deit_small": ("DeiT-S", "directory"),
 }
 FOUR = ("logistic_regression", "svc", "random_forest", "xgboost")
-CELL = re.compile(r"\d+\.\d ± \d+\.\d")
+NAMES = ("main", "models", "operating", "differences", "thresholds", "attacks", "groups", "audit")
 
 FIGURES = {"auc": {"random_forest": {"mobilenetv2": 91.5}}}
 
@@ -30,6 +32,14 @@ def shown(run, *, width=120, styles=False):
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
     show(run, console)
     return console.export_text(styles=styles)
+
+
+def numbers_in(text):
+    """Return the figures of the grids, in whatever lines they stand."""
+    return re.findall(r"\d+\.\d", text.split("In bold")[0])
+
+
+BASELINES = ["50.0", "50.0", "50.0", "100.0", "0.0", "50.0"]  # AUC and recall of each, beside every extractor
 
 
 def bytes_of(folder):
@@ -45,11 +55,7 @@ def test_a_report_adds_tables_and_figures_and_changes_nothing_else(write_run):
     before = bytes_of(folder)
     write_report(folder)
     after = bytes_of(folder)
-    added = [
-        f"tables/{name}.{suffix}"
-        for name in ("main", "models", "thresholds", "audit")
-        for suffix in ("md", "tex", "csv")
-    ]
+    added = [f"tables/{name}.{suffix}" for name in NAMES for suffix in ("md", "tex", "csv")]
     added += [
         f"figures/{name}.{suffix}" for name in ("roc", "thresholds") for suffix in ("csv", "png", "svg")
     ]
@@ -60,21 +66,46 @@ def test_a_report_adds_tables_and_figures_and_changes_nothing_else(write_run):
 def test_the_files_are_the_tables_and_frames_of_the_run(write_run):
     folder = write_run()
     run = write_report(folder)
-    for table in (main_table(run), models_table(run), thresholds_table(run), audit_table(run)):
+    tables = [table for make in TABLES if (table := make(run))]
+    assert [table.name for table in tables] == list(NAMES)
+    for table in tables:
         home = folder / "tables"
         assert (home / f"{table.name}.md").read_text(encoding="utf-8") == markdown(table)
         assert (home / f"{table.name}.tex").read_text(encoding="utf-8") == latex(table)
-        pd.testing.assert_frame_equal(pd.read_csv(home / f"{table.name}.csv"), table.frame, check_dtype=False)
+        read = pd.read_csv(home / f"{table.name}.csv", na_values=[""], keep_default_na=False)
+        text = table.frame.select_dtypes("object").columns
+        read[text] = read[text].fillna("")
+        pd.testing.assert_frame_equal(read, table.frame.reset_index(drop=True), check_dtype=False)
     for name, frame in (("roc", roc_frame(run)), ("thresholds", threshold_frame(run))):
         pd.testing.assert_frame_equal(
             pd.read_csv(folder / "figures" / f"{name}.csv"), frame, check_dtype=False
         )
 
 
+def test_a_run_with_perturbations_adds_their_table_and_figure(write_run):
+    folder = write_run(perturb=["noise-20"])
+    run = write_report(folder)
+    added = [folder / "tables" / f"robustness.{suffix}" for suffix in ("md", "tex", "csv")]
+    added += [folder / "figures" / f"robustness.{suffix}" for suffix in ("csv", "png", "svg")]
+    assert all(path.is_file() for path in added)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(folder / "figures" / "robustness.csv", na_values=[""], keep_default_na=False),
+        robustness_frame(run),
+        check_dtype=False,
+    )
+
+
+def test_a_manifest_without_further_columns_has_no_table_of_groups(write_run):
+    folder = write_run(columns=())
+    write_report(folder)
+    assert not list((folder / "tables").glob("groups*"))
+
+
 def test_a_run_reads_back_as_it_was_made(write_run, make_run):
     ours, theirs = make_run(), read_run(write_run())
-    for table in (main_table, models_table, thresholds_table, audit_table):
-        assert markdown(table(ours)) == markdown(table(theirs))
+    for make in TABLES:
+        table = make(ours)
+        assert (table and markdown(table)) == ((again := make(theirs)) and markdown(again))
 
 
 def test_a_report_again_has_the_same_bytes(write_run):
@@ -103,9 +134,11 @@ def test_an_unfinished_run_is_refused(write_run):
 def test_the_tables_stay_readable_after_a_purge(write_run, make_run):
     folder = write_run()
     write_report(folder)
-    assert purge_results(folder, [f"{3:064x}"], folder / "unknown") == 1 + 4
+    assert (
+        purge_results(folder, [f"{3:064x}"], folder / "unknown") == 1 + 1 + 4
+    )  # a face, a file, and four scores
     assert main_table(read_run(folder)).rows == main_table(make_run()).rows
-    assert len(write_report(folder).faces) == 11
+    assert len(write_report(folder).faces) == 35
 
 
 # -- in the terminal -----------------------------------------------------------------------------------------
@@ -115,13 +148,10 @@ def test_the_tables_stay_readable_after_a_purge(write_run, make_run):
 def test_no_cell_is_lost_with_five_extractors(width, make_run):
     run = make_run(extractors=DEMO, classifiers=FOUR)
     text = shown(run, width=width)
-    frame = summary(run).query("data == 'out-of-fold' and level == 'image' and rule == 'default'")
-    expected = [
-        f"{100 * line.mean:.1f} ± {100 * line.deviation:.1f}"
-        for line in frame[frame["metric"].isin(["auc", "recall"])].itertuples(index=False)
-    ]
-    assert len(expected) == 2 * 4 * 5
-    assert sorted(CELL.findall(text)) == sorted(expected)
+    figures = headline_figures(run, "auc", "recall")
+    expected = [f"{100 * value:.1f}" for value in figures[["estimate", "low", "high"]].to_numpy().ravel()]
+    assert len(expected) == 3 * 2 * 4 * 5
+    assert sorted(numbers_in(text)) == sorted(expected + 5 * BASELINES)
     assert "…" not in text
     for title, _ in DEMO.values():
         assert text.count(title) >= 2
@@ -131,16 +161,16 @@ def test_no_cell_is_lost_with_five_extractors(width, make_run):
 def test_no_perfect_score_and_no_title_is_lost_with_five_extractors(width, make_run):
     run = make_run(extractors=DEMO, classifiers=FOUR)
     for unit in run.units.values():
-        unit.metrics["auc"] = unit.metrics["recall"] = 1.0
+        unit.estimates[["estimate", "low", "high"]] = 1.0
     text = shown(run, width=width)
-    assert text.count("100.0 ± 0.0") == 2 * 4 * 5
+    assert numbers_in(text).count("100.0") == 3 * 2 * 4 * 5 + 5 * BASELINES.count("100.0")
     assert "…" not in text
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_wider_than_the_terminal(width, make_run):
     text = shown(make_run(extractors=DEMO, classifiers=FOUR), width=width)
-    table = [line for line in text.splitlines() if "±" in line]
+    table = [line for line in text.splitlines() if "(" in line and "," in line]
     assert len(table) >= 8
     assert max(len(line.rstrip()) for line in table) <= width
 
@@ -174,11 +204,15 @@ def test_the_notes_and_the_folder_are_shown(make_run):
     assert "Tables, figures and scores: results/by-hand" in text
 
 
-def test_the_best_of_each_column_is_bold_including_ties(make_run):
+def test_the_best_and_what_cannot_be_told_from_it_is_bold_including_ties(make_run):
     text = shown(make_run(), styles=True)
-    bold = re.findall(r"\x1b\[1m(\d+\.\d ± \d+\.\d)\x1b\[0m", text)
-    auc = ["71.3 ± 1.5", "70.1 ± 1.5", "71.3 ± 1.5"]  # a tie on the second extractor; the forest on the first
-    assert bold == [*auc, "72.5 ± 1.5", "75.6 ± 1.5"]  # recall: logistic regression on both
+    cells = [cell for row in main_table(make_run()).rows for cell in row if cell.bold]
+    bold = re.findall(r"\x1b\[1m(\d+\.\d \(\d+\.\d, \d+\.\d\))\x1b\[0m", text)
+    assert (
+        len(bold) == len(cells) == 7
+    )  # of eight: the forest on the first extractor is told from the best recall
+    assert bold.count("88.9 (55.7, 100.0)") == 2  # a tie
+    assert not any(figure.startswith("33.3 ") for figure in bold)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +220,10 @@ def test_the_best_of_each_column_is_bold_including_ties(make_run):
     [
         ({"folder": "results/[old]/mine"}, "results/[old]/mine"),
         ({"extractors": {"net": ("Net [tiny]", "plugin")}}, "Net [tiny]"),
-        ({"published": {"source": "Somebody [preprint]", "figures": FIGURES}}, "[preprint]"),
+        (
+            {"published": {"source": "Somebody [preprint]", "figures": FIGURES}, "level": "image"},
+            "[preprint]",
+        ),
     ],
     ids=["folder", "title", "source"],
 )

@@ -137,9 +137,9 @@ def test_the_lines_of_a_model_stand_together(name, make_comparison):
 @every_comparison
 def test_the_notes_say_how_many_faces_clips_and_identities_were_used(name, make_comparison):
     comparison = make_comparison(name)
-    assert "12 faces of 8 clips, identities: 4." in comparison_table(comparison).notes
+    assert "36 faces of 24 clips, identities: 12." in comparison_table(comparison).notes
     comparison = replace(comparison, counts=comparison.counts | {"other_clips": 1234, "identities": 5678})
-    assert "12 faces of 1,242 clips, identities: 5,678." in comparison_table(comparison).notes
+    assert "36 faces of 1,258 clips, identities: 5,678." in comparison_table(comparison).notes
 
 
 @every_comparison
@@ -147,7 +147,7 @@ def test_the_notes_say_how_many_clips_name_nobody(name, make_comparison):
     comparison = make_comparison(name)
     assert "name no identity" not in notes(comparison)
     comparison = replace(comparison, counts=comparison.counts | {"unknown": 3})
-    assert "3 of 8 clips name no identity" in notes(comparison)
+    assert "3 of 24 clips name no identity" in notes(comparison)
 
 
 @every_comparison

@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import data as find
 from benchmarks.data import (
     check_disjoint,
     draw_faces,
+    find_all_faces,
     identify_clips,
     read_clips,
     read_data,
@@ -16,6 +18,7 @@ from benchmarks.suite import DataSettings
 from extract.datasets.synthetic import SyntheticSettings
 from extract.errors import RequestError
 from extract.manifest import Manifest, skip_table
+from extract.pipeline import NoFaces
 
 
 def read_all(suite, *, machine):
@@ -473,3 +476,40 @@ def test_a_draw_that_cannot_work_is_refused_before_a_face_is_searched(draw, spli
     with pytest.raises(RequestError, match=r"tset|test"):
         read_all(suite, machine=machine)
     assert not machine.store.root.exists()
+
+
+# -- perturbed clips -----------------------------------------------------------------------------------------
+
+
+def found(suite, machine):
+    clips = identify_clips(read_clips(suite, machine=machine), suite, machine=machine)
+    return find_all_faces(clips, suite, machine=machine)
+
+
+def test_stills_are_not_recompressed_as_videos(tiny, machine, said):
+    faces = found(tiny(top='perturb = ["h264-40", "noise-20"]'), machine)
+    assert list(faces.perturbed) == ["noise-20"]
+    assert set(faces.files["data"]) == {"own", "noise-20"}
+    assert "Perturbation h264-40 applies to none of these clips." in said
+
+
+def test_every_clip_that_can_be_perturbed_is_counted_whether_it_showed_a_face_or_not(tiny, machine):
+    files = found(tiny(top='perturb = ["noise-20"]'), machine).files
+    own, noisy = (files[files["data"] == data].drop(columns="data") for data in ("own", "noise-20"))
+    pd.testing.assert_frame_equal(noisy.reset_index(drop=True), own.reset_index(drop=True))
+    assert (noisy["faces"] == 0).sum() == 1  # broken.png
+
+
+def test_a_perturbation_that_no_face_survives_is_said_and_counted(tiny, machine, said, monkeypatch):
+    real = find.find_faces
+
+    def find_faces(manifest, settings, **options):
+        if settings.perturb:
+            raise NoFaces("Expected faces in the clips; got none.")
+        return real(manifest, settings, **options)
+
+    monkeypatch.setattr(find, "find_faces", find_faces)
+    faces = found(tiny(top='perturb = ["noise-20"]'), machine)
+    assert len(faces.perturbed["noise-20"]) == 0
+    assert (faces.files.query("data == 'noise-20'")["faces"] == 0).all()
+    assert "Perturbation noise-20: Expected faces in the clips; got none." in said

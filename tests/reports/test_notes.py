@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from classify.protocols import PROTOCOLS
+from reports.errors import attacks_table, groups_table
 from reports.formats import latex, markdown
 from reports.notes import extractor_title, intervals, weights_word
 from reports.plots import roc_frame, threshold_frame
-from reports.errors import attacks_table, groups_table
 from reports.robustness import robustness_frame, robustness_table
 from reports.tables import (
     audit_table,

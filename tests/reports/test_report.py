@@ -73,7 +73,7 @@ def test_the_files_are_the_tables_and_frames_of_the_run(write_run):
         assert (home / f"{table.name}.md").read_text(encoding="utf-8") == markdown(table)
         assert (home / f"{table.name}.tex").read_text(encoding="utf-8") == latex(table)
         read = pd.read_csv(home / f"{table.name}.csv", na_values=[""], keep_default_na=False)
-        text = table.frame.select_dtypes("object").columns
+        text = [c for c in table.frame if pd.api.types.is_string_dtype(table.frame[c])]
         read[text] = read[text].fillna("")
         pd.testing.assert_frame_equal(read, table.frame.reset_index(drop=True), check_dtype=False)
     for name, frame in (("roc", roc_frame(run)), ("thresholds", threshold_frame(run))):

@@ -166,7 +166,8 @@ def test_a_best_model_that_does_not_beat_a_trivial_one_is_warned_of(make_run):
     assert beaten(run) == ""
     assert not any("WARNING" in note for note in main_table(run).notes)
     run = make_run(metric="recall")  # calling everything fake has all of it
-    warning = 'WARNING: the best model does not beat a trivial one: Recall 100.00 against 100.00 of "call everything fake".'
+    against = 'Recall 100.00 against 100.00 of "call everything fake".'
+    warning = f"WARNING: the best model does not beat a trivial one: {against}"
     assert beaten(run) == warning
     assert warning in main_table(run).notes
 

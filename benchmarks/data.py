@@ -136,14 +136,14 @@ def find_all_faces(clips: Clips, suite: Suite, *, machine: Machine) -> FoundFace
         files.append(_files(EXTERNAL, clips.external, others))
     perturbed = {}
     for perturbation in parse_perturbations(suite.perturb):
-        asked = _perturbable(own, perturbation)
+        asked = _perturbable(own, perturbation, suite)
         if asked.clips.empty:
             machine.say(f"Perturbation {perturbation.name} applies to none of these clips.")
             continue
         faces = _find_perturbed(asked, perturbation, suite, machine=machine)
         perturbed[perturbation.name] = faces[faces["clip"].isin(rows["clip"])].reset_index(drop=True)
         # Clips that show no face as they are show none perturbed: both are counted among all.
-        files.append(_files(perturbation.name, _perturbable(clips.own, perturbation), faces))
+        files.append(_files(perturbation.name, _perturbable(clips.own, perturbation, suite), faces))
     every = pd.concat(skipped, ignore_index=True)
     return FoundFaces(rows, others, perturbed, every, pd.concat(files, ignore_index=True))
 
@@ -153,9 +153,13 @@ def perturbed_faces(suite: Suite, name: str) -> FaceSettings:
     return replace(suite.faces, perturb=name, no_face="skip")
 
 
-def _perturbable(manifest: Manifest, perturbation: Perturbation) -> Manifest:
+def _perturbable(manifest: Manifest, perturbation: Perturbation, suite: Suite) -> Manifest:
+    """Keep the clips that a perturbation applies to and that are tested."""
     clips = manifest.clips
-    return replace(manifest, clips=clips[clips["path"].map(perturbation.applies_to)].reset_index(drop=True))
+    kept = clips["path"].map(perturbation.applies_to).astype(bool)
+    if suite.protocol == "official":
+        kept &= clips["split"] == "test"
+    return replace(manifest, clips=clips[kept].reset_index(drop=True))
 
 
 def _find_perturbed(

@@ -45,15 +45,15 @@ def given(run: Finished) -> bool:
     return run.suite.protocol == "official"
 
 
-def run_notes(run: Run, *, level: str, people: int, published: bool) -> tuple[str, ...]:
+def run_notes(run: Run, *, level: str = "", people: int = 0, published: bool = False) -> tuple[str, ...]:
     """Say what the main tables must be read with.
 
     Parameters
     ----------
     level : str
-        Of the figures.
+        Of the figures; empty where a table has both.
     people : int
-        The fewest people that they rest on.
+        The fewest people that their intervals rest on; 0 where a table shows none.
     published : bool
         Whether a paper's figures stand beside them.
     """
@@ -63,8 +63,8 @@ def run_notes(run: Run, *, level: str, people: int, published: bool) -> tuple[st
         f"{_over(run)} (protocol {suite.protocol}{', LEAKY' if kind.leaky else ''}: {kind.apart}); "
         f"{counts['faces']:,} faces of {counts['clips']:,} clips ({counts['fake_clips']:,} fake) tested, "
         f"{f'{others:,} other clips not, ' if (others := counts['other_clips']) else ''}"
-        f"identities: {counts['identities']:,}. {_level(run, level)}",
-        intervals(run, people=people),
+        f"identities: {counts['identities']:,}. {_levels(run, level)}",
+        *([intervals(run, people=people)] if people else []),
         *sharing(run),
         *unknown(run),
         selection(run),
@@ -87,12 +87,15 @@ def intervals(run: Finished, *, people: int) -> str:
     )
 
 
-def _level(run: Run, level: str) -> str:
+def _levels(run: Run, level: str) -> str:
     what = {"image": "one line a face", "video": f"one line a clip, the {combined(run)} of its faces' scores"}
-    return (
-        f"{level.capitalize()} level: {what[level]}. What depends on a threshold is at each classifier's default one; "
-        "counts are pooled over folds, AUC and average precision are taken within them."
+    said = " ".join(f"{name.capitalize()} level: {what[name]}." for name in ([level] if level else what))
+    pooled = (
+        ""
+        if given(run)
+        else " Counts are pooled over folds, AUC and average precision are taken within them."
     )
+    return f"{said} What depends on a threshold is at each classifier's default one.{pooled}"
 
 
 def combined(run: Finished) -> str:

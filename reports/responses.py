@@ -4,6 +4,7 @@ import pandas as pd
 
 from benchmarks.data import EXTERNAL, OWN
 from benchmarks.results import Run
+from reports.notes import given
 
 ALL = "(all)"  # stands for every attack together
 
@@ -12,7 +13,8 @@ def non_responses(run: Run) -> pd.DataFrame:
     """Count clips without a usable face, as ISO/IEC 30107-3 counts non-responses.
 
     APNRR is the share of attack clips, BPNRR that of genuine (bona fide) ones, from which no face was taken, so that
-    the detector has no answer. Over all clips given, those that no fold tests included.
+    the detector has no answer. Over all clips given, those that no fold tests included; of a data set with a test part
+    of its own over that part.
 
     Returns
     -------
@@ -20,7 +22,10 @@ def non_responses(run: Run) -> pd.DataFrame:
         ``data`` (``own``, ``external`` or a perturbation), ``label``, ``attack`` (`ALL`: all of them, and for genuine
         ones), ``clips``, ``without``, ``rate``.
     """
-    clips = run.files.groupby(["data", "clip"], sort=False).agg(
+    files = run.files
+    if given(run):
+        files = files[(files["data"] == EXTERNAL) | (files["split"] == "test")]
+    clips = files.groupby(["data", "clip"], sort=False).agg(
         {"label": "first", "attack": "first", "faces": "sum"}
     )
     clips["without"] = clips["faces"] == 0

@@ -122,7 +122,6 @@ def _every_model(run: Run, name: str, title: str, metrics: list[str], *, paramet
     best = {model: _parameters(unit.best) for model, unit in run.units.items()}
     keys = zip(frame["extractor"], frame["classifier"], strict=True)
     tidy = frame.drop(columns="published").assign(parameters=[best[key] for key in keys])
-    people = int(frame["people"].min())
     where = "inside the training part" if given(run) else "on the other folds"
     calibration = (
         [f"Probabilities: scores calibrated by {run.suite.calibration} {where}."]
@@ -132,7 +131,7 @@ def _every_model(run: Run, name: str, title: str, metrics: list[str], *, paramet
     notes = (
         "Intervals are in the CSV file.",
         *calibration,
-        *run_notes(run, level=headline(run), people=people, published=False),
+        *run_notes(run),
     )
     return Table(name, title, header, tuple(rows), notes, tidy)
 
@@ -150,10 +149,9 @@ def differences_table(run: Run) -> Table:
     title = f"Differences from the best model, {headline(run)} level, percentage points{leaky(run)}"
     people = int(headline_figures(run, run.suite.metric)["people"].min())
     notes = (
-        "In bold: the best, and what cannot be told from it at 5 % after Holm's correction over the metric's models.",
-        "p: two-sided, from the replicates of the paired difference. p (folds): corrected resampled t-test over folds "
-        "(Nadeau and Bengio 2003), a second opinion that is not corrected for the number of models. That the best one "
-        "was picked on the same rows is not corrected for.",
+        "p: two-sided, from the replicates of the paired difference; p (Holm): corrected over the metric's models. "
+        "p (folds): corrected resampled t-test over folds (Nadeau and Bengio 2003), a second opinion that is not "
+        "corrected for the number of models. That the best one was picked on the same rows is not corrected for.",
         intervals(run, people=people),
         *marks(run),
     )
@@ -170,7 +168,7 @@ def _difference_row(run: Run, line: "pd.Series[Any]") -> tuple[Cell, ...]:
         "best" if line["best"] else gap if np.isnan(line["low"]) else f"{gap} ({low}, {high})",
         *("" if line["best"] else _p(line[name]) for name in ("p", "p_holm", "p_folds")),
     )
-    return tuple(Cell(text, bool(line["equal"])) for text in texts)
+    return tuple(Cell(text, bool(line["best"])) for text in texts)
 
 
 def _p(value: float) -> str:

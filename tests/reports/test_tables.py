@@ -262,10 +262,11 @@ def test_a_difference_is_written_in_percentage_points_with_its_interval_and_p_va
                 assert text == ("< 0.001" if p < 0.001 else f"{p:.3f}")
 
 
-def test_what_cannot_be_told_from_the_best_is_bold_in_the_table_of_differences(make_run):
+def test_the_best_of_each_metric_is_bold_in_the_table_of_differences(make_run):
     table = differences_table(make_run())
-    told = [row for row in table.rows if not row[0].bold]
-    assert [[cell.text for cell in row[:3]] for row in told] == [["Recall", "MobileNetV2", "Random forest"]]
+    bold = [row for row in table.rows if row[0].bold]
+    assert [row[0].text for row in bold] == ["F1", "AUC", "Recall"]
+    assert {row[3].text for row in bold} == {"best"}
     assert all(len({cell.bold for cell in row}) == 1 for row in table.rows)
 
 
@@ -338,7 +339,7 @@ def test_a_rule_that_cannot_be_met_is_shown_with_what_was_reachable(make_run):
     unit = run.units[("mobilenetv2", "logistic_regression")]
     table = thresholds_table(run)
     (message,) = unit.unreachable["video"].values()
-    title = "recall at least 1, then the highest precision"
+    title = "recall at least 1"
     assert f"{title}: not reachable. {message}" in table.notes
     rows = {(row[0], row[1]): row[2:] for row in cells(table)}
     assert rows[("external", title)] == 6 * ["-"]

@@ -40,13 +40,17 @@ def single_precision_band(models: FoldModels, X: Matrix, *, threshold: float) ->
 def score_error(models: FoldModels, X: Matrix) -> Floats:
     """Bound |exported score before it is rounded to float32 - `FoldModels.score`| for rows (n, d): (n,) float64."""
     bound = BOUNDS[models.classifier]
-    return np.asarray(np.mean([bound(model, X) for model in models.models], axis=0) * 1.001)  # and their mean's own
+    return np.asarray(
+        np.mean([bound(model, X) for model in models.models], axis=0) * 1.001
+    )  # and their mean's own
 
 
 def _logistic_regression(model: Any, X: Matrix) -> Floats:
     # scikit-learn keeps the features' precision: fitted on float32, its decision function is a float32 sum.
     u = float(np.finfo(np.result_type(model.coef_, X)).eps) / 2 + DOUBLE
-    magnitude = np.abs(X, dtype=np.float64) @ np.abs(model.coef_[0].astype(np.float64)) + abs(model.intercept_[0])
+    magnitude = np.abs(X, dtype=np.float64) @ np.abs(model.coef_[0].astype(np.float64)) + abs(
+        model.intercept_[0]
+    )
     return np.asarray((X.shape[1] + 2) * u * magnitude)
 
 
@@ -54,13 +58,17 @@ def _svc(model: Any, X: Matrix) -> Floats:
     """Kernel arguments, the kernel's slope, and the sum over support vectors; twice, for Python's and the graph's."""
     coefficients = np.abs(model.dual_coef_[0]).sum()
     rows = np.linalg.norm(X.astype(np.float64), axis=1)
-    argument, slope, value = KERNELS[model.kernel](model, rows, np.linalg.norm(model.support_vectors_, axis=1).max())
+    argument, slope, value = KERNELS[model.kernel](
+        model, rows, np.linalg.norm(model.support_vectors_, axis=1).max()
+    )
     terms = X.shape[1] + 8  # products, and the few operations around them
     kernel = terms * argument * slope + (len(model.support_vectors_) + 8) * value
     return np.asarray(2 * DOUBLE * (coefficients * kernel + abs(model.intercept_[0])))
 
 
-Bound = tuple[Floats, Floats | float, Floats | float]  # magnitude of the argument, slope, magnitude of the value
+Bound = tuple[
+    Floats, Floats | float, Floats | float
+]  # magnitude of the argument, slope, magnitude of the value
 
 
 def _linear(model: Any, rows: Floats, longest: float) -> Bound:

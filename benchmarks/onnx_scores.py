@@ -137,11 +137,17 @@ def _kernel(graph: Builder, X: str, model: Any) -> str:
         return products
     gamma = model._gamma  # "scale" and "auto" as a number: scikit-learn keeps it nowhere else
     if model.kernel == "rbf":
-        return graph.add("Exp", [graph.add("Mul", [_distances(graph, X, products, vectors), _number(graph, -gamma)])])
+        return graph.add(
+            "Exp", [graph.add("Mul", [_distances(graph, X, products, vectors), _number(graph, -gamma)])]
+        )
     # One number a vector: onnxruntime would fuse a single one into the product, as a float32 (MatMulScaleFusion).
     scaled = graph.add("Mul", [products, graph.constant(np.full((1, len(vectors)), gamma))])
     moved = graph.add("Add", [scaled, _number(graph, model.coef0)])
-    return graph.add("Tanh", [moved]) if model.kernel == "sigmoid" else graph.add("Pow", [moved, _number(graph, model.degree)])
+    return (
+        graph.add("Tanh", [moved])
+        if model.kernel == "sigmoid"
+        else graph.add("Pow", [moved, _number(graph, model.degree)])
+    )
 
 
 def _distances(graph: Builder, X: str, products: str, vectors: Any) -> str:

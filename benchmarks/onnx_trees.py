@@ -61,7 +61,7 @@ def boosted_trees(booster: Any) -> tuple[list[Tree], float]:
     """
     learner = json.loads(bytes(booster.get_booster().save_raw("json")))["learner"]
     # A number up to XGBoost 3.0, a list of one number ("[1.35E-1]") since 3.1.
-    (share,) = np.ravel(json.loads(learner["learner_model_param"]["base_score"]))
+    (share,) = np.ravel(json.loads(learner["learner_model_param"]["base_score"])).astype(np.float32).tolist()
     trees = learner["gradient_booster"]["model"]["trees"]
     return [_boosted_tree(tree) for tree in trees], float(np.log(share) - np.log1p(-share))
 
@@ -71,7 +71,11 @@ def _boosted_tree(tree: Any) -> Tree:
     # value stands where a split's threshold does.
     numbers = np.array(tree["split_conditions"], np.float32)
     return _tree(
-        tree["split_indices"], numbers, left=tree["left_children"], right=tree["right_children"], value=numbers
+        tree["split_indices"],
+        numbers,
+        left=tree["left_children"],
+        right=tree["right_children"],
+        value=numbers,
     )
 
 
@@ -89,8 +93,6 @@ def boosted_leaves(booster: Any, X: Matrix) -> Ids:
 def _tree(feature: Any, threshold: Any, *, left: Any, right: Any, value: Any) -> Tree:
     values = np.asarray(value, np.float64)
     if len(values) == 1:  # never split: written as a split with the same leaf on both sides
-        return _tree(
-            [0, 0, 0], np.zeros(3), left=[1, -1, -1], right=[2, -1, -1], value=np.repeat(values, 3)
-        )
+        return _tree([0, 0, 0], np.zeros(3), left=[1, -1, -1], right=[2, -1, -1], value=np.repeat(values, 3))
     ids = [np.asarray(each, np.int64) for each in (feature, left, right)]
     return Tree(ids[0], np.asarray(threshold, np.float64), left=ids[1], right=ids[2], value=values)

@@ -8,7 +8,6 @@ Two files, each with a description beside it (``<name>.json``):
 A score is compared as float32 with the threshold rounded to float32: ``score >= threshold_float32`` is fake (1).
 """
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmarks.onnx_files import check_installed, differs, open_session, run_session, sidecar
 from benchmarks.onnx_precision import SINGLE, score_error, single_precision_band
 from classify.fitting import FoldModels, Matrix
 from classify.metrics import Floats
@@ -27,15 +26,12 @@ from extract.extractors import Extractor, FrozenNetwork
 from extract.files import hash_file, remove, write_bytes, write_json
 from extract.video import Image
 
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
 PACKAGES = ("deepfake-transfer-bench", "numpy", "onnx", "onnxruntime", "scikit-learn", "torch", "xgboost")
 DECISION = "score >= threshold is fake (1), below it real (0)"
 COMPARISON = "compare the float32 score with threshold_float32"
 ROWS = 1024  # scored at a time: an SVC's graph holds rows x support vectors
 FACES = 16
-FEATURE_TOLERANCE = (
-    0.01  # of the largest feature: sums in another order, which a binary network's signs amplify
-)
+FEATURE_TOLERANCE = 1e-3  # of the largest feature, for the median face
 
 
 @dataclass(frozen=True)
@@ -60,13 +56,24 @@ class Parity:
     labels_that_differ: int
 
 
-def check_installed() -> None:
-    """Refuse to export without the extra ``onnx``; `RequestError`."""
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise RequestError(
-            f"Expected the packages that write and run ONNX; {', '.join(missing)} is not installed. "
-            'Run pip install -e ".[onnx]".'
-        )
+@dataclass(frozen=True)
+class FeatureParity:
+    """How an exported extractor compares with the extractor on some faces, in shares of the largest feature.
+
+    A binary network (ReActNet-A) turns last bits into signs: of 16 faces at 224 pixels four came out up to 3 %
+    apart, as they do between torch's own kernels and between its float32 and float64; the others 4e-7. Other
+    networks differ by less than 1e-5 on every face. A graph that is wrong differs on all: the median face decides.
+
+    Attributes
+    ----------
+    faces : int
+    median_difference, largest_difference : float
+        Over the faces, of each face's largest difference.
+    """
+
+    faces: int
+    median_difference: float
+    largest_difference: float
 
 
 def export_classifier(
@@ -129,20 +136,20 @@ def check_parity(models: FoldModels, path: Path, *, X: Matrix, threshold: float)
         raise RequestError(
             "Expected rows to check an exported classifier on; got none. Give it some features."
         )
-    session = _session(path)
+    session = open_session(path)
     stated = session.get_modelmeta().custom_metadata_map
     if float(stated.get("threshold", "nan")) != threshold:
-        raise _differs(path, f"states the threshold {stated.get('threshold')}, not {threshold!r}")
-    exported = _run(session, "features", X, step=ROWS)
+        raise differs(path, f"states the threshold {stated.get('threshold')}, not {threshold!r}")
+    exported = run_session(session, "features", X, step=ROWS)
     score = models.score(X)
     excess = np.abs(exported - score) - _tolerance(models, X, score)
     if not (excess <= 0).all():  # so that NaN is refused too
-        raise _differs(path, f"scores {np.sum(~(excess <= 0))} of {len(X)} rows otherwise")
+        raise differs(path, f"scores {np.sum(~(excess <= 0))} of {len(X)} rows otherwise")
     band = single_precision_band(models, X, threshold=threshold)
     return _labels(path, exported, score, band=band, threshold=threshold)
 
 
-def export_extractor(extractor: Extractor, path: Path, *, faces: Image | None = None) -> float:
+def export_extractor(extractor: Extractor, path: Path, *, faces: Image | None = None) -> FeatureParity:
     """Write an extractor's network as ``path`` and ``path.json``, and check the file on faces.
 
     The input side is the network's (`extract.onnx_network.input_side`): 224 unless the suite says otherwise, as
@@ -153,33 +160,23 @@ def export_extractor(extractor: Extractor, path: Path, *, faces: Image | None = 
     faces : (n, s, s, 3) uint8 RGB, optional
         Faces to compare the features of; seeded noise where none are given.
 
-    Returns
-    -------
-    float
-        Largest difference of the features, as a share of the largest feature.
-
     Raises
     ------
     RequestError
-        The extra is missing; a network that torch.onnx cannot export, or whose exported features differ by more
-        than `FEATURE_TOLERANCE`. No file is left; ``path.json`` says why.
+        The extra is missing; a network that torch.onnx cannot export, or whose exported features differ, on
+        the median face, by more than `FEATURE_TOLERANCE`. No file is left; ``path.json`` says why.
     """
     check_installed()
     try:
         frozen = _frozen(extractor)
         write_bytes(path, _network_bytes(frozen))
-        difference = _feature_difference(frozen, path, faces=faces)
+        parity = _feature_parity(frozen, path, faces=faces)
     except RequestError as error:
         remove(path)
         write_json(sidecar(path), {"extractor": extractor.name, "exported": False, "reason": str(error)})
         raise
-    write_json(sidecar(path), _describe_extractor(frozen, path) | {"largest_difference": difference})
-    return difference
-
-
-def sidecar(path: Path) -> Path:
-    """Name the description beside an ONNX file: ``classifier.onnx`` -> ``classifier.onnx.json``."""
-    return path.with_name(f"{path.name}.json")
+    write_json(sidecar(path), _describe_extractor(frozen, path) | {"parity": asdict(parity)})
+    return parity
 
 
 # -- the classifier ------------------------------------------------------------------------------------------
@@ -212,29 +209,9 @@ def _labels(path: Path, exported: Any, score: Floats, *, band: Floats, threshold
     differ = (exported >= np.float32(threshold)) != (score >= threshold)
     near = np.abs(score - threshold) <= band
     if (differ & ~near).any():
-        raise _differs(path, f"labels {np.sum(differ & ~near)} of {len(score)} rows otherwise")
+        raise differs(path, f"labels {np.sum(differ & ~near)} of {len(score)} rows otherwise")
     largest = float(np.abs(exported - score).max(initial=0))
     return Parity(len(score), largest, float(band.max(initial=0)), int(near.sum()), int(differ.sum()))
-
-
-def _differs(path: Path, how: str) -> RequestError:
-    return RequestError(
-        f"Expected an ONNX file that agrees with the models it was made from; {path.name} {how}. "
-        "Export it again; if that does not help, use the detector from Python."
-    )
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # as everywhere: the grid is what runs in parallel
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: Any, name: str, rows: npt.NDArray[Any], *, step: int) -> npt.NDArray[np.float32]:
-    parts = [session.run(None, {name: rows[i : i + step]})[0] for i in range(0, len(rows), step)]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 # -- the extractor -------------------------------------------------------------------------------------------
@@ -255,7 +232,7 @@ def _network_bytes(extractor: FrozenNetwork) -> bytes:
     return network_to_onnx(extractor)
 
 
-def _feature_difference(extractor: FrozenNetwork, path: Path, *, faces: Image | None) -> float:
+def _feature_parity(extractor: FrozenNetwork, path: Path, *, faces: Image | None) -> FeatureParity:
     from extract.onnx_network import input_side
 
     side = input_side(extractor)
@@ -266,14 +243,15 @@ def _feature_difference(extractor: FrozenNetwork, path: Path, *, faces: Image | 
             f"Expected faces of {side} pixels to check the export on; got {faces.shape[1]}. Resize them."
         )
     try:
-        exported = _run(_session(path), "faces", faces, step=FACES)
+        exported = run_session(open_session(path), "faces", faces, step=FACES)
     except Exception as error:  # onnxruntime's, of many types: an operator that it lacks
-        raise _differs(path, f"does not run ({first_line(error)})") from error
+        raise differs(path, f"does not run ({first_line(error)})") from error
     features = extractor(faces)
-    difference = float(np.abs(exported - features).max() / np.abs(features).max())
-    if not difference <= FEATURE_TOLERANCE:
-        raise _differs(path, f"gives features that differ by {difference:.2g} of the largest")
-    return difference
+    apart = np.abs(exported - features).max(axis=1) / np.abs(features).max()
+    parity = FeatureParity(len(faces), float(np.median(apart)), float(apart.max()))
+    if not parity.median_difference <= FEATURE_TOLERANCE:
+        raise differs(path, f"gives features that differ by {parity.median_difference:.2g} of the largest")
+    return parity
 
 
 def _describe_extractor(extractor: FrozenNetwork, path: Path) -> dict[str, Any]:

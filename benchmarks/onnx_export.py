@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.onnx_files import check_installed, differs, open_session, run_session, sidecar
-from benchmarks.onnx_precision import SINGLE, score_error, single_precision_band
+from benchmarks.onnx_precision import score_error
 from classify.fitting import FoldModels, Matrix
 from classify.metrics import Floats
 from classify.models import CLASSIFIERS
@@ -26,7 +26,8 @@ from extract.extractors import Extractor, FrozenNetwork
 from extract.files import hash_file, remove, write_bytes, write_json
 from extract.video import Image
 
-PACKAGES = ("deepfake-transfer-bench", "numpy", "onnx", "onnxruntime", "scikit-learn", "torch", "xgboost")
+CONVERTERS = ("onnx", "onnxmltools", "onnxruntime", "skl2onnx")
+PACKAGES = ("deepfake-transfer-bench", "numpy", *CONVERTERS, "scikit-learn", "torch", "xgboost")
 DECISION = "score >= threshold is fake (1), below it real (0)"
 COMPARISON = "compare the float32 score with threshold_float32"
 ROWS = 1024  # scored at a time: an SVC's graph holds rows x support vectors
@@ -142,10 +143,12 @@ def check_parity(models: FoldModels, path: Path, *, X: Matrix, threshold: float)
         raise differs(path, f"states the threshold {stated.get('threshold')}, not {threshold!r}")
     exported = run_session(session, "features", X, step=ROWS)
     score = models.score(X)
-    excess = np.abs(exported - score) - _tolerance(models, X, score)
-    if not (excess <= 0).all():  # so that NaN is refused too
-        raise differs(path, f"scores {np.sum(~(excess <= 0))} of {len(X)} rows otherwise")
-    band = single_precision_band(models, X, threshold=threshold)
+    error = score_error(models, X)
+    alike = np.abs(exported - score) <= error  # false for NaN
+    if not alike.all():
+        raise differs(path, f"scores {np.sum(~alike)} of {len(X)} rows otherwise")
+    # Rounding the threshold to float32 moves it by less than one spacing.
+    band = error + float(np.spacing(np.float32(abs(threshold))))
     return _labels(path, exported, score, band=band, threshold=threshold)
 
 
@@ -195,14 +198,6 @@ def _describe(models: FoldModels, dim: int, *, threshold: float) -> dict[str, An
         "comparison": COMPARISON,
         **{f"version {name}": version(name) for name in PACKAGES},
     }
-
-
-def _tolerance(models: FoldModels, X: Matrix, score: Floats) -> Floats:
-    """Bound |exported - score| (n,): the sums' error, and one rounding to float32."""
-    error = score_error(models, X)
-    return np.asarray(
-        error + SINGLE * (np.abs(score) + error) + float(np.finfo(np.float32).smallest_subnormal)
-    )
 
 
 def _labels(path: Path, exported: Any, score: Floats, *, band: Floats, threshold: float) -> Parity:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from extract.errors import RequestError
 
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
+NEEDED = ("onnx", "onnxruntime", "skl2onnx", "onnxmltools", "onnxscript")
 
 
 def check_installed() -> None:

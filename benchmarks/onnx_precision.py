@@ -1,120 +1,73 @@
-"""How far the scores of an exported classifier may be from Python's, and which labels that leaves open.
+"""How far single precision may take the scores of an exported classifier from Python's.
 
-Bounds on sums are Higham's (Accuracy and Stability of Numerical Algorithms, 2002, section 3.1): a sum of k products is
-off by at most k u times the sum of their magnitudes, in any order, u = 2^-53 in float64. Where Python sums in float32,
-its error on each row is measured against float64 instead: the bound would be some hundred times wider.
+A sum of k terms is off by at most LAMBDA sqrt(k) u times the sum of their magnitudes, except with probability
+2 exp(-LAMBDA^2 / 2), if roundings are independent and of mean zero: Higham & Mary, "A new approach to probabilistic
+rounding error analysis", SIAM J. Sci. Comput. 41 (2019). The bound without an exception has k for LAMBDA sqrt(k).
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
-from benchmarks.onnx_trees import boosted_leaves, boosted_trees, leaf_values
 from classify.fitting import FoldModels, Matrix, score
 from classify.metrics import Floats
 
-SINGLE, DOUBLE = 2.0**-24, 2.0**-53  # unit roundoff u
-
-
-def single_precision_band(models: FoldModels, X: Matrix, *, threshold: float) -> Floats:
-    """Bound how near to the threshold a row's score must be for its label to depend on rounding.
-
-    The exported score is float32; it is compared with the threshold rounded to float32. Rounding keeps order, so it
-    takes no score at or above the threshold below it, and lifts one to the threshold only from within one spacing of
-    float32 numbers there. To that comes the error of the sums, `score_error`. Comparing with the float64 threshold
-    instead can change labels within the same band only.
-
-    Parameters
-    ----------
-    X : (n, d) float32
-
-    Returns
-    -------
-    (n,) float64
-        Where |score - threshold| is larger, the exported label is `FoldModels.score(X) >= threshold`.
-    """
-    return score_error(models, X) + float(np.spacing(np.float32(abs(threshold))))
+ROUNDOFF = 2.0**-24  # u of float32
+LAMBDA = 6.0  # an exception in 3e7 sums
+FEW = 8  # roundings beside a sum's: of weights, of an intercept, in exp, tanh and powers
+ROWS = 1024  # at a time: an SVC's bound holds rows x support vectors
 
 
 def score_error(models: FoldModels, X: Matrix) -> Floats:
-    """Bound |exported score before it is rounded to float32 - `FoldModels.score`| for rows (n, d): (n,) float64."""
-    bound = BOUNDS[models.classifier]
-    mean = np.mean([bound(model, X) for model in models.models], axis=0)
-    return np.asarray(mean * (1 + 1e-6) + 1e-15)  # and the rounding of the means themselves
+    """Bound |exported score - `FoldModels.score`| for rows (n, d) float32: (n,) float64."""
+    bound = {"logistic_regression": _linear, "svc": _svc, "random_forest": _forest, "xgboost": _boosted}
+    parts = [X[start : start + ROWS].astype(np.float64) for start in range(0, len(X), ROWS)]
+    errors = [np.concatenate([bound[models.classifier](m, rows) for rows in parts]) for m in models.models]
+    scores = [np.abs(score(m, X, classifier=models.classifier)) for m in models.models]
+    smallest = float(np.finfo(np.float32).tiny)  # below it, single precision has but zeros
+    return np.asarray(np.mean(errors, axis=0) + _error(len(scores), np.mean(scores, axis=0)) + smallest)
 
 
-def _logistic_regression(model: Any, X: Matrix) -> Floats:
-    """scikit-learn keeps the features' float32 here; what that costs is measured, by the same sum in float64."""
-    weights, rows = model.coef_[0].astype(np.float64), X.astype(np.float64)
-    intercept = float(model.intercept_[0])
-    measured = np.abs(score(model, X, classifier="logistic_regression") - (rows @ weights + intercept))
-    magnitude = np.abs(rows) @ np.abs(weights) + abs(intercept)
-    return np.asarray(measured + 2 * (X.shape[1] + 2) * DOUBLE * magnitude)
+def _error(terms: int, magnitude: Any) -> Floats:
+    return np.asarray(LAMBDA * np.sqrt(terms + FEW) * ROUNDOFF * magnitude)
 
 
-def _svc(model: Any, X: Matrix) -> Floats:
-    """Kernel arguments, the kernel's slope, and the sum over support vectors; twice, for Python's and the graph's."""
-    coefficients = np.abs(model.dual_coef_[0]).sum()
-    rows = np.linalg.norm(X.astype(np.float64), axis=1)
-    argument, slope, value = KERNELS[model.kernel](
-        model, rows, np.linalg.norm(model.support_vectors_, axis=1).max()
-    )
-    terms = X.shape[1] + 8  # products, and the few operations around them
-    kernel = terms * argument * slope + (len(model.support_vectors_) + 8) * value
-    return np.asarray(2 * DOUBLE * (coefficients * kernel + abs(model.intercept_[0])))
+def _linear(model: Any, rows: Floats) -> Floats:
+    magnitude = np.abs(rows) @ np.abs(model.coef_[0]) + abs(model.intercept_[0])
+    return 2 * _error(rows.shape[1], magnitude)  # twice: Python's sum is in single precision too
 
 
-Bound = tuple[
-    Floats, Floats | float, Floats | float
-]  # magnitude of the argument, slope, magnitude of the value
+def _svc(model: Any, rows: Floats) -> Floats:
+    """Add the kernel values' errors, independent of each other, to that of the sum over support vectors."""
+    weights = np.abs(model.dual_coef_[0])
+    argument, slope, value = _kernel(model, rows)
+    of_kernel = _error(rows.shape[1], np.sqrt(np.square(argument * slope) @ np.square(weights)))
+    return of_kernel + _error(len(weights), np.abs(value) @ weights) + _error(0, abs(model.intercept_[0]))
 
 
-def _linear(model: Any, rows: Floats, longest: float) -> Bound:
-    return rows * longest, 1.0, rows * longest
+def _kernel(model: Any, rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return (n, support vectors): the sum of magnitudes in the kernel's argument, its |slope| and its value."""
+    vectors, gamma = model.support_vectors_, model._gamma
+    products, magnitude = rows @ vectors.T, np.abs(rows) @ np.abs(vectors).T
+    if model.kernel == "linear":
+        return magnitude, np.ones_like(products), products
+    if model.kernel == "rbf":
+        lengths = np.square(rows).sum(axis=1)[:, None] + np.square(vectors).sum(axis=1)
+        argument = gamma * (lengths - 2 * products).clip(min=0)
+        return argument, np.exp(-argument), np.exp(-argument)
+    argument, magnitude = gamma * products + model.coef0, gamma * magnitude + abs(model.coef0)
+    if model.kernel == "sigmoid":
+        return magnitude, 1 - np.tanh(argument) ** 2, np.tanh(argument)
+    return magnitude, model.degree * np.abs(argument) ** (model.degree - 1), argument**model.degree
 
 
-def _rbf(model: Any, rows: Floats, longest: float) -> Bound:
-    return model._gamma * (rows + longest) ** 2, 1.0, 1.0
+def _forest(model: Any, rows: Floats) -> Floats:
+    return _error(len(model.estimators_), model.predict_proba(rows)[:, 1])  # shares: no leaf is below 0
 
 
-def _sigmoid(model: Any, rows: Floats, longest: float) -> Bound:
-    return model._gamma * rows * longest + abs(model.coef0), 1.0, 1.0
-
-
-def _poly(model: Any, rows: Floats, longest: float) -> Bound:
-    argument = model._gamma * rows * longest + abs(model.coef0)
-    return argument, model.degree * argument ** (model.degree - 1), argument**model.degree
-
-
-KERNELS: Mapping[str, Callable[[Any, Floats, float], Bound]] = {
-    "linear": _linear,
-    "rbf": _rbf,
-    "sigmoid": _sigmoid,
-    "poly": _poly,
-}
-
-
-def _random_forest(model: Any, X: Matrix) -> Floats:
-    return np.full(len(X), 2 * (len(model.estimators_) + 4) * DOUBLE)  # sums of shares of at most 1
-
-
-def _xgboost(model: Any, X: Matrix) -> Floats:
-    """XGBoost adds its leaves in float32; what that costs is measured, by the same sum in float64."""
-    trees, base = boosted_trees(model)
-    leaves = leaf_values(trees, boosted_leaves(model, X))
-    exact = expit(leaves.sum(axis=1) + base)
-    magnitude = np.abs(leaves).sum(axis=1) + abs(base)
-    measured = np.abs(score(model, X, classifier="xgboost") - exact)
-    return np.asarray(
-        measured + 2 * (len(trees) + 8) * DOUBLE * (magnitude / 4 + 1)
-    )  # a slope of at most 1/4
-
-
-BOUNDS: Mapping[str, Callable[[Any, Matrix], Floats]] = {
-    "logistic_regression": _logistic_regression,
-    "svc": _svc,
-    "random_forest": _random_forest,
-    "xgboost": _xgboost,
-}
+def _boosted(model: Any, rows: Floats) -> Floats:
+    """Bound the sum of log odds by each tree's largest leaf; the sigmoid has a slope of at most 1/4."""
+    nodes = model.get_booster().trees_to_dataframe()
+    largest = nodes["Gain"].abs().where(nodes["Feature"] == "Leaf").groupby(nodes["Tree"]).max()
+    start = np.abs(model.predict(rows, output_margin=True)) + largest.sum()  # margin = start + leaves
+    return 2 * (_error(len(largest), start + largest.sum()) / 4 + _error(0, 1.0))  # twice: as in `_linear`

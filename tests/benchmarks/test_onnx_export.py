@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 from torch import nn
 
 from benchmarks.onnx_export import (
@@ -15,10 +14,9 @@ from benchmarks.onnx_export import (
     export_classifier,
     export_extractor,
 )
-from benchmarks.onnx_files import open_session, run_session, sidecar
-from benchmarks.onnx_precision import score_error, single_precision_band
-from benchmarks.onnx_scores import GRAPHS, score_model
-from benchmarks.onnx_trees import boosted_trees, forest_trees
+from benchmarks.onnx_files import sidecar
+from benchmarks.onnx_precision import score_error
+from benchmarks.onnx_scores import CONVERTED, score_model
 from classify.fitting import FoldModels
 from classify.models import CLASSIFIERS
 from classify.thresholds import RULES, tune_threshold
@@ -29,7 +27,7 @@ from extract.reactnet import Block, Stem
 from extract.weights import Blueprint, WeightSettings
 
 RANDOM = WeightSettings(policy="random")
-DIM, FOLDS, TRAINED = 24, 3, 400
+DIM, FOLDS, TRAINED = 24, 3, 250
 
 POINTS = {
     "logistic_regression": [{"C": 1e-3}, {"C": 1.0}, {"C": 1e3}],
@@ -44,13 +42,13 @@ POINTS = {
         {"C": 10.0, "kernel": "linear"},
     ],
     "random_forest": [
-        {"n_estimators": 30, "max_depth": None},
+        {"n_estimators": 12, "max_depth": None},
         {"n_estimators": 7, "max_depth": 2, "max_features": 0.5},
         {"n_estimators": 10, "max_depth": None, "min_samples_leaf": TRAINED},  # trees that never split
     ],
     "xgboost": [
-        {"n_estimators": 40, "max_depth": 1},
-        {"n_estimators": 40, "max_depth": 6, "colsample_bytree": 0.5, "learning_rate": 0.3},
+        {"n_estimators": 20, "max_depth": 1},
+        {"n_estimators": 20, "max_depth": 6, "colsample_bytree": 0.5, "learning_rate": 0.3},
         {"n_estimators": 3, "max_depth": 2, "learning_rate": 1e-6},
     ],
 }
@@ -62,7 +60,7 @@ def rng():
     return np.random.default_rng(11)
 
 
-def make_rows(kind, rng, count=600):
+def make_rows(kind, rng, count=400):
     """Normal features, or features of very different scale with zeros; both with duplicates."""
     X = rng.standard_normal((count, DIM)).astype(np.float32)
     if kind == "wide":
@@ -82,17 +80,21 @@ def fit(name, point, X, *, share=0.4):
     return FoldModels(name, tuple(fitted)), y
 
 
-def with_ties(models, X, rng, count=600):
+def splits_of(model):
+    """Pairs of feature and threshold."""
+    if hasattr(model, "estimators_"):
+        trees = [estimator.tree_ for estimator in model.estimators_]
+        return [(f, t) for tree in trees for f, t in zip(tree.feature, tree.threshold, strict=True) if f >= 0]
+    if not hasattr(model, "get_booster"):
+        return []
+    nodes = model.get_booster().trees_to_dataframe()
+    nodes = nodes[nodes["Feature"] != "Leaf"]
+    return [(int(name[1:]), t) for name, t in zip(nodes["Feature"], nodes["Split"], strict=True)]
+
+
+def with_ties(models, X, rng, count=300):
     """Rows with a feature at a tree's threshold, as float32, and at both neighbours."""
-    trees = {
-        "random_forest": lambda: [t for m in models.models for t in forest_trees(m)],
-        "xgboost": lambda: [t for m in models.models for t in boosted_trees(m)[0]],
-    }.get(models.classifier, list)()
-    splits = [
-        (f, t)
-        for tree in trees
-        for f, t in zip(tree.feature[~tree.leaf], tree.threshold[~tree.leaf], strict=True)
-    ]
+    splits = [split for model in models.models for split in splits_of(model)]
     if not splits:
         return X
     rows = X[rng.integers(0, len(X), count)].copy()
@@ -122,7 +124,7 @@ def small(rng, tmp_path):
 
 
 def test_every_classifier_is_tried():
-    assert set(POINTS) == set(CLASSIFIERS) == set(GRAPHS)
+    assert set(POINTS) == set(CLASSIFIERS) == set(CONVERTED)
 
 
 @pytest.mark.parametrize("kind", ["normal", "wide"])
@@ -131,24 +133,23 @@ def test_labels_agree_outside_what_single_precision_can_tell(name, point, kind, 
     X = make_rows(kind, rng)
     models, y = fit(name, point, X)
     rows = with_ties(models, X, rng)
-    score = models.score(X)
-    for rule in RULES:
-        threshold = tune_threshold(y, score, rule=rule).value
-        parity = export(models, tmp_path / f"{rule}.onnx", rows, threshold, rule=rule)
-        assert parity.rows == len(rows)
-        # The bounds are of use only if they are narrow beside the scores.
-        assert parity.band <= 1e-4 * max(np.ptp(score), 1e-2)
-        assert parity.labels_that_differ <= parity.rows_in_band
+    score = models.score(rows)
+    threshold = tune_threshold(y, score[: len(X)], rule="f1").value
+    parity = export(models, tmp_path / "c.onnx", rows, threshold)
+    assert parity.rows == len(rows)
+    assert parity.labels_that_differ <= parity.rows_in_band
+    if np.ptp(score) > 1e-5:  # else it is a constant, or one for single precision
+        # A linear SVC's sum over support vectors cancels where features differ in scale by four orders.
+        share = 0.15 if (point.get("kernel"), kind) == ("linear", "wide") else 0.05
+        assert parity.rows_in_band <= share * len(rows)
 
 
-@pytest.mark.parametrize("name", ["svc", "random_forest"])
-def test_float64_scores_are_rounded_once(name, rng, tmp_path):
-    X = make_rows("wide", rng)
-    models, _ = fit(name, POINTS[name][1], X)
-    export(models, tmp_path / "c.onnx", X, 0.25)
-    exported = run_session(open_session(tmp_path / "c.onnx"), "features", X, step=100)
-    spacing = np.spacing(np.abs(models.score(X)).astype(np.float32))
-    assert (np.abs(exported - models.score(X).astype(np.float32)) <= spacing).all()
+@pytest.mark.parametrize("rule", list(RULES))
+def test_every_rule_of_choosing_a_threshold_is_tried(small, rule, rng, tmp_path):
+    models, _, X, _ = small
+    y = (X[:, -1] > 0).astype(np.int64)
+    threshold = tune_threshold(y, models.score(X), rule=rule).value
+    assert export(models, tmp_path / "c.onnx", X, threshold, rule=rule).rows_in_band <= 3
 
 
 @pytest.mark.parametrize("options", [{"base_score": 0.1}, {"scale_pos_weight": 20.0}, {}], ids=str)
@@ -157,6 +158,13 @@ def test_xgboost_starts_from_its_base_score(options, share, rng, tmp_path):
     X = make_rows("normal", rng)
     models, _ = fit("xgboost", {"n_estimators": 5, **options}, X, share=share)
     assert export(models, tmp_path / "c.onnx", X, 0.5).largest_difference < 1e-6
+
+
+def test_a_booster_that_its_converter_gets_wrong_is_refused(rng, tmp_path):
+    X = make_rows("normal", rng)
+    models, _ = fit("xgboost", {"n_estimators": 5, "min_child_weight": 1e6, "base_score": 0.3}, X, share=0.3)
+    with pytest.raises(RequestError, match="scores 400 of 400 rows otherwise"):
+        export(models, tmp_path / "c.onnx", X, 0.5)
 
 
 def test_a_row_at_the_threshold_is_fake(small, tmp_path):
@@ -178,10 +186,9 @@ def test_any_number_of_rows_is_taken(small, rows):
 
 
 def test_the_band_covers_both_ways_to_compare(small):
-    models, _, X, threshold = small
-    band = single_precision_band(models, X, threshold=threshold)
-    assert (band > score_error(models, X)).all()
-    assert (band >= abs(np.float32(threshold) - threshold)).all()
+    models, path, X, threshold = small
+    band = check_parity(models, path, X=X, threshold=threshold).band
+    assert band > score_error(models, X).max() + abs(np.float32(threshold) - threshold)
 
 
 # -- the file ------------------------------------------------------------------------------------------------
@@ -192,7 +199,8 @@ def test_the_graph_has_one_input_and_one_output(small):
     assert [value.name for value in graph.input] == ["features"]
     assert [value.name for value in graph.output] == ["score"]
     assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [0, DIM]
-    assert len({name for node in graph.node for name in node.output}) == len(graph.node)
+    names = [name for node in graph.node for name in node.output]
+    assert len(set(names)) == len(names)
 
 
 def test_the_file_and_its_description_say_the_same(small, tmp_path):
@@ -211,23 +219,28 @@ def test_the_file_and_its_description_say_the_same(small, tmp_path):
     assert beside["parity"]["rows"] == parity.rows == len(X)
 
 
-def test_the_same_models_give_the_same_bytes(small, tmp_path):
-    models, path, X, threshold = small
-    export(models, tmp_path / "again.onnx", X, threshold)
-    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+@pytest.mark.parametrize("name", POINTS)
+def test_the_same_models_give_the_same_bytes(name, rng):
+    models, _ = fit(name, POINTS[name][0], make_rows("normal", rng))
+    first, second = (score_model(models, dim=DIM).SerializeToString() for _ in range(2))
+    assert first == second
 
 
 # -- tampering -----------------------------------------------------------------------------------------------
 
 
+def attributes(model, name):
+    return [each for node in model.graph.node for each in node.attribute if each.name == name]
+
+
 def negate_weights(model):
-    weights = model.graph.initializer[0]
-    weights.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weights), weights.name))
+    weights = attributes(model, "coefficients")[0].floats
+    weights[:] = [-weight for weight in weights]
 
 
 def shift_scores(model):
-    (offset,) = [c for c in model.graph.initializer if c.name == "fold1_constant_2"]
-    offset.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(offset) + 0.01, offset.name))
+    intercepts = attributes(model, "intercepts")[1].floats
+    intercepts[:] = [intercept + 0.01 for intercept in intercepts]
 
 
 def change_threshold(model):
@@ -240,8 +253,8 @@ def forget_threshold(model):
 
 
 TAMPERED = {
-    negate_weights: r"scores \d+ of 600 rows otherwise",
-    shift_scores: r"scores 600 of 600 rows otherwise",
+    negate_weights: r"scores \d+ of 400 rows otherwise",
+    shift_scores: r"scores 400 of 400 rows otherwise",
     change_threshold: r"states the threshold .*, not ",
     forget_threshold: r"states the threshold None, not ",
 }
@@ -267,11 +280,9 @@ def test_a_comparison_of_the_other_kind_is_noticed_on_rows_at_the_thresholds(nam
     path = tmp_path / "c.onnx"
     export(models, path, rows, 0.5)
     model = onnx.load(path)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.name == "nodes_modes":
-                modes = 1 - numpy_helper.to_array(attribute.t)
-                attribute.t.CopyFrom(numpy_helper.from_array(modes, "modes"))
+    other = {b"BRANCH_LEQ": b"BRANCH_LT", b"BRANCH_LT": b"BRANCH_LEQ", b"LEAF": b"LEAF"}
+    for modes in attributes(model, "nodes_modes"):
+        modes.strings[:] = [other[mode] for mode in modes.strings]
     onnx.save(model, path)
     with pytest.raises(RequestError, match=r"scores \d+ of \d+ rows otherwise"):
         check_parity(models, path, X=rows, threshold=0.5)

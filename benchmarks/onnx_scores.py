@@ -9,6 +9,10 @@ from typing import Any
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, compose, helper
+from onnxmltools.convert import convert_xgboost
+from onnxmltools.convert.common.data_types import FloatTensorType as FloatRows
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
 
 from classify.fitting import FoldModels
 from extract.errors import RequestError
@@ -79,15 +83,9 @@ def check_exportable(models: FoldModels, *, dim: int) -> None:
 
 def _converted(classifier: str, model: Any, dim: int) -> ModelProto:
     """Convert one fold model: ``features`` (n, dim) -> labels (n,), and scores (n, 2) of real and of fake."""
-    # Not at the top: a file is also checked, and a refusal said, without the converters.
-    from onnxmltools.convert import convert_xgboost
-    from onnxmltools.convert.common.data_types import FloatTensorType as FloatRows
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType
-
     if classifier == "xgboost":
         # It takes a probability for log odds where the first tree is a single leaf of 0, as on constant features:
-        # scores 0.12 off, which the check of the file refuses.
+        # scores at least 0.12 off, which the check of the file refuses.
         names = [("features", FloatRows([None, dim]))]
         boosted: ModelProto = convert_xgboost(model, initial_types=names, target_opset=OPSET)
         return boosted

@@ -20,7 +20,7 @@ from extract.plugins import installed_plugins, plugin_function
 from extract.video import Image
 from extract.weights import WeightSettings, available, find
 
-PREPROCESSING = 1  # of `_preprocess` below: raise it when it gives other inputs
+PREPROCESSING = 1  # of `preprocess` below: raise it when it gives other inputs
 BATCH = 16  # fixed and padded: the same face gives the same bits, whatever stands beside it
 
 
@@ -115,10 +115,11 @@ class FrozenNetwork:
 
     def _run(self, faces: Image) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            features = self.network(self._preprocess(torch.from_numpy(faces)))
+            features = self.network(self.preprocess(torch.from_numpy(faces)))
         return np.asarray(features.numpy(), np.float32)
 
-    def _preprocess(self, faces: Tensor) -> Tensor:
+    def preprocess(self, faces: Tensor) -> Tensor:
+        """Scale (n, s, s, 3) uint8 faces to the network's input and normalise them: (n, 3, size, size) float32."""
         x = faces.permute(0, 3, 1, 2).float() / 255
         size = self.settings.size
         seen = round(size / self.settings.crop_fraction)

@@ -268,6 +268,9 @@ def export(
     refit: Annotated[
         bool, typer.Option("--refit", help="One model on all data; its threshold is approximate.")
     ] = False,
+    onnx: Annotated[
+        Path | None, typer.Option(help="Folder for classifier and extractor as ONNX files, too.")
+    ] = None,
     cache: CacheOption = CACHE,
     weights: WeightsOption = None,
 ) -> None:
@@ -294,6 +297,7 @@ def export(
         calibration=calibration,
         prior=prior,
         refit=refit,
+        onnx=onnx,
     )
     _say(f"Written:  {out}")
     _say(f"Digest:   {digest}")

@@ -11,13 +11,15 @@ from benchmarks.detector_files import LARGEST
 from benchmarks.detector_folder import Choice, write_detector
 from benchmarks.detector_models import model_suffix
 from benchmarks.judge import DEFAULT
-from benchmarks.machine import Machine
+from benchmarks.machine import Machine, Say
+from benchmarks.onnx_export import export_classifier, export_extractor
+from benchmarks.onnx_files import check_installed
 from benchmarks.results import read_run
 from benchmarks.runner import choosing_folds
 from benchmarks.try_rule import try_rule
 from classify.aggregate import LEVELS
 from classify.calibration import METHODS, NONE
-from classify.fitting import FoldModels, fit, fit_fold_models
+from classify.fitting import FoldModels, Matrix, fit, fit_fold_models
 from classify.folds import fold_numbers, identity_folds
 from classify.rules import parse_rule
 from extract.errors import RequestError, unknown
@@ -47,6 +49,7 @@ def export_detector(
     calibration: str | None = None,
     prior: float | None = None,
     refit: bool = False,
+    onnx: Path | None = None,
 ) -> str:
     """Write the detector that a finished run chose.
 
@@ -74,6 +77,8 @@ def export_detector(
         The share of fakes that probabilities are for; that of the data where it is left out.
     refit : bool
         One model on all data instead: faster, and the threshold is approximate.
+    onnx : Path, optional
+        Folder, new or empty, for the classifier and the extractor as ONNX files, see `benchmarks.onnx_export`.
 
     Returns
     -------
@@ -86,7 +91,11 @@ def export_detector(
         No finished run, no such unit, level or rule; another extractor than the run's; clips that are gone;
         models whose out-of-fold scores are not those of the run.
     """
-    check_empty(out)
+    for folder in (out, onnx):
+        if folder is not None:
+            check_empty(folder)
+    if onnx is not None:
+        check_installed()
     choice = _choose(
         results,
         extractor,
@@ -98,10 +107,42 @@ def export_detector(
         refit=refit,
     )
     settings, loaded = _load(choice, weights)
-    models = _fit(choice, loaded, machine)
+    models, X = _fit(choice, loaded, machine)
     if refit:
         machine.say("Refitted on all data: the threshold, chosen on the fold models' scores, is approximate.")
-    return write_detector(choice, settings, loaded, models=models, out=out)
+    digest = write_detector(choice, settings, loaded, models=models, out=out)
+    if onnx is not None:
+        _write_onnx(choice, loaded, models, X, out=onnx, say=machine.say)
+    return digest
+
+
+def _write_onnx(
+    choice: Choice, extractor: Extractor, models: FoldModels, X: Matrix, *, out: Path, say: Say
+) -> None:
+    """Write classifier and extractor as ONNX files, each compared with Python on the run's own rows and faces."""
+    tried = choice.tried
+    parity = export_classifier(
+        models,
+        out / "classifier.onnx",
+        X=X,
+        threshold=tried.value,
+        rule=tried.rule,
+        level=tried.level,
+        aggregate=choice.run.suite.aggregate,
+        more={"extractor": extractor.name, "fingerprint": extractor.fingerprint},
+    )
+    say(
+        f"ONNX classifier: {out / 'classifier.onnx'}; on {parity.rows:,} faces scores differ by at most "
+        f"{parity.largest_difference:.2g}, and no label of a score farther than {parity.band:.2g} from the threshold."
+    )
+    try:
+        features = export_extractor(extractor, out / "extractor.onnx")
+    except RequestError as error:
+        say(f"ONNX extractor: not written. {error}")
+        return
+    say(
+        f"ONNX extractor: {out / 'extractor.onnx'}; features differ by {features.median_difference:.2g} of the largest."
+    )
 
 
 def check_empty(out: Path) -> None:
@@ -169,8 +210,11 @@ def _load(choice: Choice, weights: Path | None) -> tuple[ExtractorSettings, Extr
     return settings, extractor
 
 
-def _fit(choice: Choice, extractor: Extractor, machine: Machine) -> FoldModels:
-    """Fit the fold models again and check that they are the run's; or, for a refit, one on all their rows."""
+def _fit(choice: Choice, extractor: Extractor, machine: Machine) -> tuple[FoldModels, Matrix]:
+    """Fit the fold models again and check that they are the run's; or, for a refit, one on all their rows.
+
+    Returns the models, and the run's features (n, d).
+    """
     suite, rows = choice.run.suite, choice.run.faces
     ensure_faces(rows, suite.faces, store=machine.store)
     key = faces_key(suite.faces)
@@ -186,12 +230,10 @@ def _fit(choice: Choice, extractor: Extractor, machine: Machine) -> FoldModels:
     if choice.refit:
         every = np.unique(np.concatenate([np.concatenate([fold.train, fold.test]) for fold in chosen]))
         models = FoldModels(choice.classifier, (fit(X, y, rows=every, **how)[0],))
-    return models
+    return models, X
 
 
-def _check_scores(
-    models: FoldModels, X: npt.NDArray[np.float32], number: npt.NDArray[np.int64], choice: Choice
-) -> None:
+def _check_scores(models: FoldModels, X: Matrix, number: npt.NDArray[np.int64], choice: Choice) -> None:
     """Check that each row's model scores it as the run's did."""
     stored, tested = choice.own, number >= 0
     faces = choice.run.faces[["content", "face"]][tested]

@@ -276,11 +276,10 @@ def export(
 ) -> None:
     """Make a detector of a finished run: extractor, classifier and threshold in one folder."""
     from benchmarks.detector_export import export_detector
-    from benchmarks.results import read_common
     from reports.summary import headline
-    from reports.threshold import choose_model
+    from reports.threshold import choose_model, read_models
 
-    run = read_common(results)
+    run = read_models(results)
     model = choose_model(run, extractor, classifier)
     rule = rule or next(iter(run.suite.thresholds), "default")
     level = level or headline(run)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.judge import DEFAULT
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
@@ -119,17 +120,25 @@ def _cell(name: str, line: "pd.Series[Any]") -> str:
 def _threshold(values: Mapping[str, Any]) -> str:
     low, high = values["threshold_low"], values["threshold_high"]
     interval = "" if low is None else f" (95 % interval {low:.4g} to {high:.4g})"
-    text = (
-        f"A score at or above **{values['threshold']:.6g}**{interval} is called fake. It was chosen by the rule "
-        f"`{values['rule']}` on all out-of-fold scores of {_where(values)}."
+    chosen = (
+        "It is the classifier's own, for"
+        if values["rule"] == DEFAULT
+        else f"It was chosen by the rule `{values['rule']}` on all scores that no model had seen, of"
     )
-    table = pd.DataFrame(values["metrics"])
-    if not table.empty:
-        first = table[table["data"] == table["data"].iloc[0]].set_index("metric")["estimate"]
+    text = f"A score at or above **{values['threshold']:.6g}**{interval} is called fake. {chosen} {_where(values)}."
+    table = pd.DataFrame(values["metrics"], columns=["data", "metric", "estimate"]).astype(
+        {"estimate": float}
+    )
+    known = table.pivot_table(index="data", columns="metric", values="estimate", sort=False)
+    known = known.reindex(columns=["recall", "bpcer"]).dropna()
+    if len(known):
         text += (
-            f" Expect it to miss {100 * (1 - first['recall']):.0f} % of the fakes and to reject "
-            f"{100 * first['bpcer']:.0f} % of the genuine ones, where data are like these."
+            f" Expect it to miss {100 * (1 - known['recall'].iloc[0]):.0f} % of the fakes and to reject "
+            f"{100 * known['bpcer'].iloc[0]:.0f} % of the genuine ones, where data are like these "
+            f"({known.index[0]})."
         )
+    else:
+        text += " It could not be judged: in some folds the other folds cannot meet the rule."
     if values["calibration"]:
         prior = values["prior"] or values["calibration"]["prior"]
         text += f" Probabilities are calibrated on the same scores, for {100 * prior:.3g} % fakes."
@@ -160,6 +169,6 @@ def _limits(values: Mapping[str, Any]) -> str:
     ]
     if values["level"] == "image":
         lines.append(
-            "- The threshold is for single faces; for a clip, the mean of its faces is compared with it."
+            f"- The threshold is for single faces; for a clip, the {values['aggregate']} of its faces is compared."
         )
     return "\n".join(lines)

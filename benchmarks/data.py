@@ -141,7 +141,7 @@ def find_all_faces(clips: Clips, suite: Suite, *, machine: Machine) -> FoundFace
             machine.say(f"Perturbation {perturbation.name} applies to none of these clips.")
             continue
         faces = _find_perturbed(asked, perturbation, suite, machine=machine)
-        perturbed[perturbation.name] = faces[faces["clip"].isin(rows["clip"])].reset_index(drop=True)
+        perturbed[perturbation.name] = _same_frames(faces, rows)
         # Clips that show no face as they are show none perturbed: both are counted among all.
         files.append(_files(perturbation.name, _perturbable(clips.own, perturbation, suite), faces))
     every = pd.concat(skipped, ignore_index=True)
@@ -151,6 +151,12 @@ def find_all_faces(clips: Clips, suite: Suite, *, machine: Machine) -> FoundFace
 def perturbed_faces(suite: Suite, name: str) -> FaceSettings:
     """Return the face settings under a perturbation: a clip that loses its faces is counted, never fatal."""
     return replace(suite.faces, perturb=name, no_face="skip")
+
+
+def _same_frames(faces: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the faces of frames that are used unperturbed, too: a draw holds for all conditions."""
+    used = pd.MultiIndex.from_frame(rows[["content", "frame"]])
+    return faces[pd.MultiIndex.from_frame(faces[["content", "frame"]]).isin(used)].reset_index(drop=True)
 
 
 def _perturbable(manifest: Manifest, perturbation: Perturbation, suite: Suite) -> Manifest:

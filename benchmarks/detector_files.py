@@ -37,6 +37,7 @@ REFERENCE = 4  # faces
 LARGEST = (
     2048  # side of crops and of network inputs, pixels: far above any in use, far below what fills a memory
 )
+WIDEST, MOST_FRAMES = 10, 10_000  # of margin and frames: a stranger's settings must not fill a memory either
 Figure = str | int | float | bool | None
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -145,6 +146,8 @@ class Record(_Strict):
         largest = max(self.faces.size, self.extractor.settings.size)
         if largest > LARGEST:
             raise ValueError(f"faces of {largest} pixels; at most {LARGEST} are taken")
+        if self.faces.margin > WIDEST or self.faces.frames > MOST_FRAMES:
+            raise ValueError(f"a margin above {WIDEST} or more than {MOST_FRAMES:,} frames a clip")
         return self
 
 

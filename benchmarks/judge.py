@@ -1,6 +1,6 @@
 """From scores to the figures of one extractor with one classifier."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,15 @@ import pandas as pd
 from benchmarks.results import Unit
 from classify.aggregate import LEVELS, at_level
 from classify.calibration import NONE, Calibration, fit_calibration
-from classify.estimates import FIGURES, error_rates, estimate_calls, estimate_scores, threshold_intervals
+from classify.estimates import (
+    FIGURES,
+    Estimates,
+    error_rates,
+    estimate_auc,
+    estimate_calls,
+    estimate_scores,
+    threshold_intervals,
+)
 from classify.groups import Ints
 from classify.metrics import SELECTION, Floats, evaluate
 from classify.resampling import Resampling, resample
@@ -35,6 +43,8 @@ class Judging:
         How a clip's faces make its score, see `combiner`.
     calibration : str
         How scores become probabilities: ``platt``, ``isotonic`` or ``none``.
+    perturbed : collection of str
+        Names of data of which robustness alone is asked: AUC and calls.
     columns : sequence of str
         Further columns of the scored rows, by whose values errors are counted, beside the attack.
     seed, replicates : int
@@ -45,6 +55,7 @@ class Judging:
     default: float
     aggregate: str = "mean"
     calibration: str = "platt"
+    perturbed: Collection[str] = ()
     columns: Sequence[str] = ()
     seed: int = 0
     replicates: int = REPLICATES
@@ -90,12 +101,16 @@ def judge(found: SearchResult, scored: Mapping[str, pd.DataFrame], *, how: Judgi
             place = {"data": data, "level": level}
             folds.append(_by_fold(table, chosen[level]).assign(**place))
             called = calls_of(table, chosen[level])
-            figures, drawn = _estimate(table, called, resampling)
+            light = data in how.perturbed
+            figures, drawn = _estimate(
+                table, called, resampling, scores=estimate_auc if light else estimate_scores
+            )
             errors.append(_errors(table, called, resampling, how.columns).assign(**place))
             if data == first:
                 figures = pd.concat([figures, deployed_thresholds(table, chosen[level], resampling)])
             estimates.append(figures.assign(**place))
-            replicates |= {f"{data} {level} {metric}": drawn[metric] for metric in SELECTION}
+            if not light:
+                replicates |= {f"{data} {level} {metric}": drawn[metric] for metric in SELECTION}
     return Unit(
         best=found.best,
         converged=found.converged,
@@ -167,15 +182,19 @@ def _lacks_others(rule: str, thresholds: Floats, fold: Ints) -> bool:
 
 
 def _estimate(
-    table: pd.DataFrame, called: Mapping[str, Floats], resampling: Resampling
+    table: pd.DataFrame,
+    called: Mapping[str, Floats],
+    resampling: Resampling,
+    *,
+    scores: Callable[[pd.DataFrame, Resampling], Estimates],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Estimate every figure at the default threshold, and those of the calls at the others."""
-    scores = estimate_scores(table, resampling)
+    ranked = scores(table, resampling)
     calls = {rule: estimate_calls(table.assign(called=c), resampling) for rule, c in called.items()}
-    lines = [scores.figures.assign(rule=DEFAULT), *(e.figures.assign(rule=rule) for rule, e in calls.items())]
+    lines = [ranked.figures.assign(rule=DEFAULT), *(e.figures.assign(rule=rule) for rule, e in calls.items())]
     return (
         pd.concat(lines, ignore_index=True),
-        pd.concat([scores.replicates, calls[DEFAULT].replicates], axis=1),
+        pd.concat([ranked.replicates, calls[DEFAULT].replicates], axis=1),
     )
 
 
@@ -195,7 +214,9 @@ def deployed_thresholds(table: pd.DataFrame, chosen: Chosen, resampling: Resampl
     """Return the thresholds to deploy, with intervals, as estimates of metric ``threshold``."""
     values = {rule: float(t[-1]) for rule, t in chosen.thresholds.items() if rule != DEFAULT}
     ends = threshold_intervals(table, values, resampling) if values else {}
-    lines = [("threshold", v, *ends[rule], resampling.fewest, rule) for rule, v in values.items()]
+    fakes = int(table["label"].sum())
+    about = (resampling.fewest, len(table) - fakes, fakes)
+    lines = [("threshold", v, *ends[rule], *about, rule) for rule, v in values.items()]
     return pd.DataFrame(lines, columns=[*FIGURES, "rule"])
 
 

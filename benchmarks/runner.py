@@ -210,6 +210,7 @@ def _run_unit(
         CLASSIFIERS[classifier].default_threshold,
         aggregate=suite.aggregate,
         calibration=suite.calibration,
+        perturbed=[name for name in others if name not in ("test", EXTERNAL)],
         columns=columns,
         seed=suite.seed,
         replicates=suite.replicates,

@@ -36,6 +36,8 @@ class Tried:
         ``label``, ``attack``, ``fold``, ``score``, ``probability``.
     calibration : Calibration, optional
         Fitted on all rows that the threshold was chosen on.
+    unmet : int
+        Folds for which the other folds cannot meet the rule: where there is one, it is not judged out-of-fold.
     """
 
     rule: str
@@ -47,6 +49,7 @@ class Tried:
     figures: pd.DataFrame
     scored: dict[str, pd.DataFrame]
     calibration: Calibration | None
+    unmet: int
 
 
 def try_rule(
@@ -89,6 +92,11 @@ def try_rule(
     )
     scored = _scored(unit_folder(run.folder, *model), data, level=level, aggregate=suite.aggregate)
     own = next(iter(scored.values()))
+    if own["label"].nunique() < 2:
+        raise RequestError(
+            "Expected scores of real and fake clips in the results; one of them is left. Run the suite again."
+        )
+    scored = {name: table for name, table in scored.items() if table["label"].nunique() == 2}
     chosen = choose_on(own, how)
     if reasons := list(chosen.unreachable.values()):
         raise RequestError(reasons[0])
@@ -98,16 +106,30 @@ def try_rule(
         drawn = resample(table, seed=how.seed, replicates=how.replicates)
         for applied, called in calls_of(table, chosen).items():
             thresholds = chosen.thresholds[applied][table["fold"].to_numpy()]
-            ends = {"applied_lowest": thresholds.min(), "applied_highest": thresholds.max()}
+            ends = {
+                "applied_lowest": np.fmin.reduce(thresholds),
+                "applied_highest": np.fmax.reduce(thresholds),
+            }
             place = {"data": name, "rule": applied, **ends}
             lines.append(estimate_calls(table.assign(called=called), drawn).figures.assign(**place))
-    value, low, high = default, np.nan, np.nan
+    value, low, high, unmet = default, np.nan, np.nan, 0
     if rule != DEFAULT:
         drawn = resample(own, seed=how.seed, replicates=how.replicates)
+        folds = chosen.thresholds[rule][:-1]
+        unmet = int(np.isnan(folds).sum()) if len(folds) > 1 else 0
         value, low, high = deployed_thresholds(own, chosen, drawn).iloc[0][["estimate", "low", "high"]]
     figures = pd.concat(lines, ignore_index=True)
     return Tried(
-        rule, level, float(value), float(low), float(high), default, figures, scored, chosen.calibrations[-1]
+        rule,
+        level,
+        float(value),
+        float(low),
+        float(high),
+        default,
+        figures,
+        scored,
+        chosen.calibrations[-1],
+        unmet,
     )
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
@@ -129,12 +128,3 @@ def fit_calibration(y: Labels, score: Floats, *, method: str) -> Calibration:
     if len(np.unique(y)) < 2:
         raise ValueError("Expected both classes to calibrate on; got one. Add rows of the other class.")
     return Calibration(method, METHODS[method].fit(y, np.asarray(score, np.float64)), float(np.mean(y)))
-
-
-def cross_calibrate(y: Labels, score: Floats, fold: npt.NDArray[np.int64], *, method: str) -> Floats:
-    """Calibrate each fold's out-of-fold scores by the other folds': (n,) probabilities of fake."""
-    probability = np.full(len(y), np.nan)
-    for number in range(int(fold.max()) + 1):
-        mine = fold == number
-        probability[mine] = fit_calibration(y[~mine], score[~mine], method=method)(score[mine])
-    return probability

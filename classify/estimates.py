@@ -1,6 +1,6 @@
 """Figures with intervals, from the rows that they were measured on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from classify.cuts import cut_points
-from classify.figures import decision_figures, probability_figures, score_figures
+from classify.figures import auc_figure, decision_figures, probability_figures, score_figures
 from classify.metrics import Floats
 from classify.resampling import Resampling, in_chunks, ratio, totals
 from classify.rules import parse_rule
@@ -16,7 +16,7 @@ from classify.thresholds import choose
 from classify.uncertainty import interval
 
 Statistic = Callable[..., dict[str, Floats]]
-FIGURES = ["metric", "estimate", "low", "high", "people"]
+FIGURES = ["metric", "estimate", "low", "high", "people", "reals", "fakes"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Estimates:
     ----------
     figures : DataFrame, one line a metric
         ``metric``, ``estimate``, ``low``, ``high`` (95 % interval; NaN where nothing can be said), ``people`` (the
-        fewest people that one role rests on, as `Resampling.fewest`).
+        fewest people that one role rests on, as `Resampling.fewest`), ``reals``, ``fakes`` (numbers of rows).
     replicates : DataFrame, one line a replicate, one column a metric
     """
 
@@ -37,13 +37,17 @@ class Estimates:
 
 def estimate_calls(rows: pd.DataFrame, resampling: Resampling) -> Estimates:
     """Estimate what depends on the calls; `rows` as for `decision_figures`."""
-    return _estimates(*_both(decision_figures, rows, resampling), resampling)
+    return _estimates([decision_figures], rows, resampling)
 
 
 def estimate_scores(rows: pd.DataFrame, resampling: Resampling) -> Estimates:
     """Estimate what depends on the scores alone; `rows` as for `score_figures` and `probability_figures`."""
-    ranked, calibrated = (_both(f, rows, resampling) for f in (score_figures, probability_figures))
-    return _estimates(ranked[0] | calibrated[0], ranked[1] | calibrated[1], resampling)
+    return _estimates([score_figures, probability_figures], rows, resampling)
+
+
+def estimate_auc(rows: pd.DataFrame, resampling: Resampling) -> Estimates:
+    """Estimate AUC alone, which costs a tenth of `estimate_scores`."""
+    return _estimates([auc_figure], rows, resampling)
 
 
 def error_rates(rows: pd.DataFrame, resampling: Resampling, *, by: str) -> pd.DataFrame:
@@ -68,7 +72,7 @@ def error_rates(rows: pd.DataFrame, resampling: Resampling, *, by: str) -> pd.Da
         line: dict[str, float | str] = {"value": str(value)}
         for kind, number, error in (("fakes", 1, "apcer"), ("reals", 0, "bpcer")):
             asked = mine & (label == number)
-            wrong, people = called == 1 - number, _people(rows[asked])
+            wrong, people = called == 1 - number, fewest_people(rows[asked])
             line |= {kind: int(asked.sum()), **_rate(error, asked, wrong, resampling, people=people)}
             if np.isnan(called).any():
                 line |= dict.fromkeys([error, f"{error}_low", f"{error}_high"], np.nan)
@@ -94,7 +98,7 @@ def _rate(
     return {name: float(one[0]), f"{name}_low": low, f"{name}_high": high}
 
 
-def _people(rows: pd.DataFrame) -> int:
+def fewest_people(rows: pd.DataFrame) -> int:
     """Count the targets, or the sources where they are fewer, of rows of one label; the unknown count by clip."""
     columns = ["identity"] if (rows["label"] == 0).all() else ["identity", "source_identity"]
     return min(
@@ -129,19 +133,15 @@ def threshold_intervals(
     }
 
 
-def _both(
-    statistic: Statistic, rows: pd.DataFrame, resampling: Resampling
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Compute the figures as they are, and in every replicate."""
+def _estimates(statistics: Sequence[Statistic], rows: pd.DataFrame, resampling: Resampling) -> Estimates:
+    """Compute figures as they are, and in every replicate."""
     one, many = (
-        statistic(rows, cells=resampling.cells, weights=w) for w in (resampling.unit, resampling.weights)
+        {k: v for figures in statistics for k, v in figures(rows, cells=resampling.cells, weights=w).items()}
+        for w in (resampling.unit, resampling.weights)
     )
-    return one, many
-
-
-def _estimates(one: Mapping[str, Floats], many: Mapping[str, Floats], resampling: Resampling) -> Estimates:
+    fakes = int(rows["label"].sum())
     lines = []
     for metric, (value,) in one.items():
-        low, high = interval(float(value), many[metric], people=resampling.fewest)
-        lines.append((metric, float(value), low, high, resampling.fewest))
-    return Estimates(pd.DataFrame(lines, columns=FIGURES), pd.DataFrame(dict(many)))
+        ends = interval(float(value), many[metric], people=resampling.fewest)
+        lines.append((metric, float(value), *ends, resampling.fewest, len(rows) - fakes, fakes))
+    return Estimates(pd.DataFrame(lines, columns=FIGURES), pd.DataFrame(many))

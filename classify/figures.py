@@ -66,6 +66,12 @@ def attacks_of(rows: pd.DataFrame) -> list[str]:
     return sorted(rows.loc[rows["label"] == 1, "attack"].unique())
 
 
+def auc_figure(rows: pd.DataFrame, *, cells: Ints, weights: Weights) -> dict[str, Floats]:
+    """Compute AUC within folds; parameters as for `score_figures`."""
+    y, score, fold = (rows[column].to_numpy() for column in ("label", "score", "fold"))
+    return {"auc": weighted_auc(y, score, fold=fold, cells=cells, weights=weights)}
+
+
 def score_figures(rows: pd.DataFrame, *, cells: Ints, weights: Weights) -> dict[str, Floats]:
     """Compute what depends on the scores alone.
 
@@ -79,14 +85,14 @@ def score_figures(rows: pd.DataFrame, *, cells: Ints, weights: Weights) -> dict[
     dict
         Every metric of `RANKING` and `OPERATING`: (B,) float64.
     """
-    y, score, fold = (rows[column].to_numpy() for column in ("label", "score", "fold"))
+    y, score = (rows[column].to_numpy() for column in ("label", "score"))
     attack = rows["attack"].to_numpy(str)
     pooled = in_chunks(
         lambda part: np.stack([*_operating(cut_points(y, score, attack=attack, weights=part[:, cells]))]).T,
         weights,
     )
     return {
-        "auc": weighted_auc(y, score, fold=fold, cells=cells, weights=weights),
+        **auc_figure(rows, cells=cells, weights=weights),
         "average_precision": _precision_within_folds(rows, cells=cells, weights=weights),
         **dict(zip(OPERATING, pooled.T, strict=True)),
     }

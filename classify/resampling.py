@@ -166,49 +166,6 @@ def weighted_auc(y: Labels, score: Floats, *, fold: Ints, cells: Ints, weights: 
     return ratio(concordant, pairs)
 
 
-def weighted_curve(y: Labels, score: Floats, *, cells: Ints, weights: Weights) -> tuple[Floats, Floats]:
-    """Count weighted fakes and reals at or above every distinct score, from the highest to the lowest.
-
-    All of them at once: B x k numbers twice. `in_chunks` walks through many replicates with little memory:
-
-    >>> y, score, cells = np.array([0, 1, 1]), np.array([0.2, 0.2, 0.7]), np.array([0, 0, 1])
-    >>> weights = np.array([[1, 1], [2, 0]])
-    >>> weighted_curve(y, score, cells=cells, weights=weights)[0]
-    array([[1., 2.],
-           [0., 2.]])
-    >>> def recall_without_false_positives(part):
-    ...     tp, fp = weighted_curve(y, score, cells=cells, weights=part)
-    ...     return ratio(np.where(fp == 0, tp, 0).max(axis=1), tp[:, -1])
-    >>> in_chunks(recall_without_false_positives, weights)
-    array([0.5, 0. ])
-
-    Parameters
-    ----------
-    y : (n,) int, 1 = fake
-    score : (n,) float, higher = more likely fake
-    cells : (n,) int64
-    weights : (B, G) of numbers
-
-    Returns
-    -------
-    tp, fp : (B, k) float64
-        For the k distinct scores, descending; the last column is the weight of the class.
-
-    Raises
-    ------
-    ValueError
-        Scores that are not finite.
-    """
-    y = np.asarray(y)
-    values, position = np.unique(-_finite(score), return_inverse=True)
-    part = np.ascontiguousarray(weights.T, np.float64)
-    tp, fp = (
-        np.cumsum(_incidence(position[rows], cells[rows], len(values), len(part)) @ part, axis=0).T
-        for rows in (y == 1, y == 0)
-    )
-    return tp, fp
-
-
 def in_chunks(statistic: Callable[[Floats], Floats], weights: Weights, *, size: int = 64) -> Floats:
     """Apply a statistic of (b, G) float64 weights to b <= `size` replicates at a time: (B,) or (B, k) float64."""
     starts = range(0, len(weights), size)

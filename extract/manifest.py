@@ -12,7 +12,10 @@ from extract.files import write_bytes
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("identity", "source_identity", "attack", "dataset", "split", "clip")
-RESERVED = ("face", "frame", "x1", "y1", "x2", "y2", "confidence", "fold", "score")
+RESERVED = (
+    *("face", "frame", "x1", "y1", "x2", "y2", "confidence"),
+    *("fold", "score", "called", "probability", "data"),
+)
 LABELS = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 

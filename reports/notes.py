@@ -45,7 +45,9 @@ def given(run: Finished) -> bool:
     return run.suite.protocol == "official"
 
 
-def run_notes(run: Run, *, level: str = "", people: int = 0, published: bool = False) -> tuple[str, ...]:
+def run_notes(
+    run: Run, *, level: str = "", people: int = 0, calls: bool = True, published: bool = False
+) -> tuple[str, ...]:
     """Say what the main tables must be read with.
 
     Parameters
@@ -54,6 +56,8 @@ def run_notes(run: Run, *, level: str = "", people: int = 0, published: bool = F
         Of the figures; empty where a table has both.
     people : int
         The fewest people that their intervals rest on; 0 where a table shows none.
+    calls : bool
+        Whether figures at the default threshold are among them.
     published : bool
         Whether a paper's figures stand beside them.
     """
@@ -63,7 +67,7 @@ def run_notes(run: Run, *, level: str = "", people: int = 0, published: bool = F
         f"{_over(run)} (protocol {suite.protocol}{', LEAKY' if kind.leaky else ''}: {kind.apart}); "
         f"{counts['faces']:,} faces of {counts['clips']:,} clips ({counts['fake_clips']:,} fake) tested, "
         f"{f'{others:,} other clips not, ' if (others := counts['other_clips']) else ''}"
-        f"identities: {counts['identities']:,}. {_levels(run, level)}",
+        f"identities: {counts['identities']:,}. {_levels(run, level, calls)}",
         *([intervals(run, people=people)] if people else []),
         *sharing(run),
         *unknown(run),
@@ -83,13 +87,17 @@ def intervals(run: Finished, *, people: int) -> str:
     few = f" Few people: such intervals are themselves uncertain (fewer than {FEW})." if people < FEW else ""
     return (
         f"(In parentheses) 95 % intervals: bootstrap over people, targets and sources crossed, "
-        f"{run.suite.replicates:,} replicates; each role rests on at least {people} people.{few}"
+        f"{run.suite.replicates:,} replicates; each role rests on at least {people} people.{few} A figure without one "
+        "rests on too few people, or has nothing that varies: without a single error up to three divided by the number "
+        "of people remains possible."
     )
 
 
-def _levels(run: Run, level: str) -> str:
+def _levels(run: Run, level: str, calls: bool) -> str:
     what = {"image": "one line a face", "video": f"one line a clip, the {combined(run)} of its faces' scores"}
     said = " ".join(f"{name.capitalize()} level: {what[name]}." for name in ([level] if level else what))
+    if not calls:
+        return said
     pooled = (
         ""
         if given(run)

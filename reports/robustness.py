@@ -70,7 +70,8 @@ def robustness_table(run: Run) -> Table | None:
     title = f"Robustness of {model}, {headline(run)} level, %{leaky(run)}"
     lost = [name for name, *_ in _conditions(run) if name not in set(mine["perturbation"])]
     notes = (
-        "Clips are perturbed before faces are searched; models are fitted and thresholds chosen on clips as they are. "
+        "Clips are perturbed before faces are searched, and each line is of the clips that it applies to and that "
+        "still show a face; models are fitted and thresholds chosen on clips as they are. "
         f"Recall and BPCER (genuine called fake) at the threshold by {rule_title(deployed_rule(run))}, which no clip "
         "took part in choosing for itself. APNRR, BPNRR: fake and genuine clips in which no face was found.",
         *(

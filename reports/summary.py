@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.judge import DEFAULT
 from benchmarks.results import Finished, Run
-from classify.metrics import METRICS, SELECTION, baselines, mean_and_deviation
+from classify.metrics import METRICS, SELECTION, Labels, baselines, mean_and_deviation
 from classify.uncertainty import corrected_t, holm, paired_difference
 from reports.notes import chosen_on, protocol_title, reported
 
@@ -116,7 +116,7 @@ def trivial(run: Run) -> pd.DataFrame:
     """Return what trivial baselines reach on the rows that are reported: ``baseline``, ``metric``, ``estimate``."""
     lines = [
         {"baseline": name, "metric": metric, "estimate": value}
-        for name, figures in baselines(reported_labels(run)).items()
+        for name, figures in baselines(_reported_labels(run)).items()
         for metric, value in figures.items()
     ]
     return pd.DataFrame(lines)
@@ -138,13 +138,10 @@ def beaten(run: Run) -> str:
     )
 
 
-def reported_labels(run: Run) -> "pd.Series[int]":
-    """Return the labels of the rows that the main tables report, one a face or a clip."""
-    unit = next(iter(run.units.values()))
-    rows = select(unit.predictions, data=reported(run))
-    if headline(run) == "video":
-        rows = rows.drop_duplicates(["clip", "fold"])
-    return rows["label"]
+def _reported_labels(run: Run) -> Labels:
+    """Return the labels of the rows that the main tables report, as they were when they were measured."""
+    line = headline_figures(run, "auc").iloc[0]
+    return np.repeat([0, 1], [int(line["reals"]), int(line["fakes"])])
 
 
 def _over_folds(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Tables from a finished run: built once as tidy frames, shown as Markdown, CSV, LaTeX and in the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,10 +88,32 @@ def models_table(run: Run) -> Table:
 def operating_table(run: Run) -> Table:
     """Every model at the thresholds that a rate fixes, and as probabilities, at both levels."""
     metrics = [*OPERATING, *PROBABILITY]
-    return _every_model(run, "operating", f"Operating points and probabilities, %{leaky(run)}", metrics)
+    title = f"Operating points and probabilities, %{leaky(run)}"
+    return _every_model(run, "operating", title, metrics, more=_operating_notes(run))
 
 
-def _every_model(run: Run, name: str, title: str, metrics: list[str], *, parameters: bool = False) -> Table:
+def _operating_notes(run: Run) -> list[str]:
+    line = headline_figures(run, "auc").iloc[0]
+    calibrated = "inside the training part" if given(run) else "on the other folds"
+    notes = [
+        "EER, TPR at an FPR and BPCER at an APCER describe the curve: they are read off at the best cut of these same "
+        "scores, pooled over folds. What a threshold chosen elsewhere does is in table thresholds. Of "
+        f"{int(line['reals']):,} genuine ones ({headline(run)} level) a rate below one in that many means none wrong."
+    ]
+    if run.suite.calibration != NONE:
+        notes.append(f"Probabilities: scores calibrated by {run.suite.calibration} {calibrated}.")
+    return notes
+
+
+def _every_model(
+    run: Run,
+    name: str,
+    title: str,
+    metrics: list[str],
+    *,
+    more: Sequence[str] = (),
+    parameters: bool = False,
+) -> Table:
     frame = select(summary(run), data=reported(run), rule=DEFAULT, metric=tuple(metrics))
     cells = frame.set_index([*MODEL, "level", "metric"])["estimate"]
     rows = [
@@ -122,17 +144,7 @@ def _every_model(run: Run, name: str, title: str, metrics: list[str], *, paramet
     best = {model: _parameters(unit.best) for model, unit in run.units.items()}
     keys = zip(frame["extractor"], frame["classifier"], strict=True)
     tidy = frame.drop(columns="published").assign(parameters=[best[key] for key in keys])
-    where = "inside the training part" if given(run) else "on the other folds"
-    calibration = (
-        [f"Probabilities: scores calibrated by {run.suite.calibration} {where}."]
-        if not parameters and run.suite.calibration != NONE
-        else []
-    )
-    notes = (
-        "Intervals are in the CSV file.",
-        *calibration,
-        *run_notes(run),
-    )
+    notes = ("Intervals are in the CSV file.", *more, *run_notes(run, calls=parameters))
     return Table(name, title, header, tuple(rows), notes, tidy)
 
 
@@ -160,7 +172,8 @@ def differences_table(run: Run) -> Table:
 
 
 def _difference_row(run: Run, line: "pd.Series[Any]") -> tuple[Cell, ...]:
-    gap, low, high = (f"{100 * line[name]:.2f}" for name in ("difference", "low", "high"))
+    show = METRICS[line["metric"]].show
+    gap, low, high = (show(line[name]) for name in ("difference", "low", "high"))
     texts = (
         METRICS[line["metric"]].title,
         extractor_title(run, line["extractor"]),
@@ -246,7 +259,9 @@ def show_estimate(metric: str, line: Mapping[Any, Any], *, prefix: str = "", dig
     """
     names = (prefix, f"{prefix}_low", f"{prefix}_high") if prefix else ("estimate", "low", "high")
     text, *ends = (METRICS[metric].show(line[name], digits=digits) for name in names)
-    return text if np.isnan(line[names[1]]) else f"{text} ({', '.join(ends)})"
+    # No width is no certainty: nothing varied, as where there is not a single error.
+    low, high = (line[name] for name in names[1:])
+    return text if np.isnan(low) or low == high else f"{text} ({', '.join(ends)})"
 
 
 def percent(mean: float, deviation: float) -> str:

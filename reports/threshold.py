@@ -13,6 +13,7 @@ from benchmarks.judge import DEFAULT
 from benchmarks.results import Finished, read_common, unit_folder
 from benchmarks.try_rule import Tried, try_rule
 from classify.cuts import cut_points
+from classify.estimates import fewest_people
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from classify.rules import parse_rule
@@ -29,6 +30,22 @@ THEN = {  # of the cuts that meet a demand
     "apcer<=": " of the worst attack, with the lowest BPCER",
 }
 CHECKS = 10_000  # what a rate is put in words for
+
+
+def read_models(folder: Path) -> Finished:
+    """Read what a finished run's models share, without their tables.
+
+    Raises
+    ------
+    RequestError
+        Not a finished run, or a comparison, which has no threshold.
+    """
+    run = read_common(folder)
+    if (folder / "comparison.json").is_file():
+        raise RequestError(
+            f"Expected the results of a run; {folder} holds a comparison. Choose another folder."
+        )
+    return run
 
 
 def choose_model(run: Finished, extractor: str | None, classifier: str | None) -> tuple[str, str]:
@@ -86,11 +103,7 @@ def answer(
         raise RequestError(
             f"Expected --prior between 0 and 1; got {prior:g}. Give the share of fakes to expect."
         )
-    run = read_common(folder)
-    if not (folder / "units").is_dir() or (folder / "comparison.json").is_file():
-        raise RequestError(
-            f"Expected the results of a run; {folder} holds a comparison. Choose another folder."
-        )
+    run = read_models(folder)
     if rule != DEFAULT:
         rule = _with_prior(parse_rule(rule).text, prior)
     model = choose_model(run, extractor, classifier)
@@ -112,6 +125,12 @@ def describe(run: Finished, model: tuple[str, str], tried: Tried, *, prior: floa
         f"{title_of(run, model)}, {tried.level} level: a {kind} is called fake from {tried.value:.6g}{ends}.",
         f"Rule: {rule_title(tried.rule)}{THEN.get(re.split('[0-9]', tried.rule)[0], '')}.",
     ]
+    if np.isnan(tried.low) and tried.rule != DEFAULT:
+        lines.append("No interval: too many redraws of the people cannot meet the rule.")
+    if tried.unmet:
+        lines.append(
+            f"Not judged out-of-fold: for {tried.unmet} of the folds the others cannot meet the rule."
+        )
     lines += _too_fine(tried, kind)
     data = list(tried.scored)[-1]  # the furthest from what it was chosen on
     figures = select(tried.figures, data=data)
@@ -131,17 +150,17 @@ def _too_fine(tried: Tried, kind: str) -> list[str]:
     if demand is None:
         return []
     own = next(iter(tried.scored.values()))
-    fakes = own[own["label"] == 1]
-    number = (
-        int((own["label"] == 0).sum()) if demand[1] == "fpr" else int(fakes["attack"].value_counts().min())
-    )
-    what = "genuine" if demand[1] == "fpr" else "fake"
-    if number * float(demand[2]) >= 1:
+    rows = own[own["label"] == (demand[1] == "apcer")]
+    if demand[1] == "apcer":
+        rows = rows[rows["attack"] == rows["attack"].value_counts().idxmin()]  # the rarest attack
+    people = fewest_people(rows)
+    if people * float(demand[2]) >= 1:
         return []
-    # Hanley and Lippman-Hand 1983: none of n leaves 3 / n at 95 % confidence.
+    what = "genuine" if demand[1] == "fpr" else "fake"
+    # Hanley and Lippman-Hand 1983: none of n leaves 3 / n at 95 % confidence. Rows of one person are no new evidence.
     return [
-        f"With {number} {what} {kind}s{'' if what == 'genuine' else ' of the rarest attack'} none may be wrong, which "
-        f"shows no more than a rate below {100 * min(1, 3 / number):.2g} % (rule of three): more clips are needed."
+        f"The {len(rows)} {what} {kind}s are of {people} people: even none wrong shows no more than a rate below "
+        f"{100 * min(1, 3 / people):.2g} % (rule of three over people). More people are needed for such a demand."
     ]
 
 
@@ -178,7 +197,8 @@ def threshold_table(run: Finished, model: tuple[str, str], tried: Tried) -> Tabl
     rows = []
     for (data, rule), part in tried.figures.groupby(["data", "rule"], sort=False):
         figures, first = part.set_index("metric"), part.iloc[0]
-        low, high = (f"{first[f'applied_{end}']:.4g}" for end in ("lowest", "highest"))
+        ends = [first[f"applied_{end}"] for end in ("lowest", "highest")]
+        low, high = ("-" if np.isnan(end) else f"{end:.4g}" for end in ends)
         crossed = rule != DEFAULT and data == chosen_on(run)
         texts = (
             f"{data}{', cross-fitted' if crossed else ''}",
@@ -188,9 +208,12 @@ def threshold_table(run: Finished, model: tuple[str, str], tried: Tried) -> Tabl
         )
         rows.append(tuple(Cell(text) for text in texts))
     header = ("Data", "Rule", "Applied", *(METRICS[metric].title for metric in COLUMNS))
-    notes = (
+    crossed = (
         "Cross-fitted: each fold's threshold is chosen on the other folds' scores and applied to that fold. Other data "
-        "is judged with the threshold to deploy, which is chosen on all of them.",
+        "is judged with the threshold to deploy, which is chosen on all of them."
+    )
+    notes = (
+        *([crossed] if any("cross-fitted" in row[0].text for row in rows) else []),
         intervals(run, people=int(tried.figures["people"].min())),
         selection(run),
         *marks(run),

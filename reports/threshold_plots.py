@@ -40,7 +40,8 @@ def write_curves(
     rule = re.sub(
         r"[^A-Za-z0-9.]+", "-", tried.rule.replace("<=", "-at-most-").replace(">=", "-at-least-")
     ).strip("-")
-    folder = run.folder / "thresholds" / "-".join([*model, tried.level, rule])
+    at = [] if prior is None else [f"prior-{prior:g}"]
+    folder = run.folder / "thresholds" / "-".join([*model, tried.level, rule, *at])
     write_table(table, folder)
     frame = curves_frame(tried, prior=prior)
     title = f"{title_of(run, model)}, {tried.level} level{leaky(run)}"

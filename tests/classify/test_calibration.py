@@ -9,7 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from classify.calibration import METHODS, NONE, Calibration, cross_calibrate, fit_calibration
+from classify.calibration import METHODS, NONE, Calibration, fit_calibration
 from extract.errors import RequestError
 
 every_method = pytest.mark.parametrize("method", list(METHODS))
@@ -174,33 +174,3 @@ def test_certain_ones_stay_certain(recwarn):
     fitted = Calibration("isotonic", {"scores": [0.0, 1.0], "probabilities": [0.0, 1.0]}, prior=0.5)
     assert fitted(np.array([0.0, 1.0]), prior=0.01).tolist() == [0, 1]
     assert not recwarn.list
-
-
-# -- across folds --------------------------------------------------------------------------------------------------
-
-
-@every_method
-def test_each_fold_is_calibrated_by_the_others(method, scored):
-    y, score, _ = scored
-    fold = np.arange(80) % 3
-    probability = cross_calibrate(y, score, fold, method=method)
-    for number in range(3):
-        mine = fold == number
-        expected = fit_calibration(y[~mine], score[~mine], method=method)(score[mine])
-        np.testing.assert_array_equal(probability[mine], expected)
-
-
-@every_method
-def test_a_folds_own_labels_do_not_move_its_probabilities(method, scored):
-    y, score, _ = scored
-    fold = np.arange(80) % 3
-    before = cross_calibrate(y, score, fold, method=method)
-    after = cross_calibrate(np.where(fold == 1, 1 - y, y), score, fold, method=method)
-    np.testing.assert_array_equal(after[fold == 1], before[fold == 1])
-    assert (after[fold != 1] != before[fold != 1]).any()
-
-
-def test_rows_that_no_fold_tests_have_no_probability(scored):
-    y, score, _ = scored
-    fold = np.arange(80) % 3 - 1
-    assert (np.isnan(cross_calibrate(y, score, fold, method="platt")) == (fold < 0)).all()

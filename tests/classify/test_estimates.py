@@ -48,10 +48,11 @@ both = pytest.mark.parametrize(("estimate", "names", "statistics"), [CALLS, SCOR
 @both
 def test_every_figure_has_a_line_and_a_column(estimate, names, statistics, rows, drawn):
     found = estimate(rows, drawn)
-    assert list(found.figures) == FIGURES == ["metric", "estimate", "low", "high", "people"]
+    assert list(found.figures) == FIGURES == ["metric", "estimate", "low", "high", "people", "reals", "fakes"]
     assert found.figures["metric"].tolist() == list(found.replicates) == names
     assert found.replicates.shape == (REPLICATES, len(names))
     assert (found.figures["people"] == drawn.fewest).all()
+    assert found.figures[["reals", "fakes"]].drop_duplicates().to_numpy().tolist() == [[30, 30]]
 
 
 @both

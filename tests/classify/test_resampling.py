@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
+from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
-from classify.resampling import KINDS, in_chunks, ratio, resample, totals, weighted_auc, weighted_curve
+from classify.resampling import KINDS, in_chunks, ratio, resample, totals, weighted_auc
 
 # Four people: two reals and a fake of each kind, the last clip of nobody known.
 PAIRS = [("a", ""), ("b", ""), ("c", "d"), ("a", "b"), ("b", "a"), ("a", "a"), ("d", ""), ("", "")]
@@ -180,10 +180,6 @@ def test_whole_weights_repeat_rows(rows):
     auc = weighted_auc(y, score, fold=np.zeros_like(y), **common)
     assert auc[0] == pytest.approx(roc_auc_score(y[again], score[again]), abs=1e-12)
     np.testing.assert_array_equal(totals(called(y, score), **common)[0], called(y, score)[again].sum(axis=0))
-    tp, fp = weighted_curve(y, score, **common)
-    cuts = np.unique(score)[::-1]
-    assert tp[0].tolist() == [np.sum((score[again] >= cut) & (y[again] == 1)) for cut in cuts]
-    assert fp[0].tolist() == [np.sum((score[again] >= cut) & (y[again] == 0)) for cut in cuts]
 
 
 def test_weights_of_cells_are_sample_weights(crossed, rng):
@@ -215,18 +211,10 @@ def test_a_fold_of_one_class_has_no_pairs():
     assert weighted_auc(y, score, fold=fold, **unit(3)).tolist() == [1.0]
 
 
-def test_curves_give_average_precision(crossed, rng):
-    y = crossed["label"].to_numpy()
-    score = rng.normal(size=len(y)).round(1) + y
-    drawn = resample(crossed, seed=0, replicates=5)
-
-    def average_precision(weights):
-        tp, fp = weighted_curve(y, score, cells=drawn.cells, weights=weights)
-        precision = np.nan_to_num(ratio(tp, tp + fp))  # undefined while nothing with weight is called
-        return (np.diff(tp, prepend=0) * precision).sum(axis=1) / tp[:, -1]
-
-    expected = [average_precision_score(y, score, sample_weight=weight) for weight in of_rows(drawn)]
-    np.testing.assert_allclose(in_chunks(average_precision, drawn.weights, size=2), expected)
+def test_chunks_are_joined_in_order():
+    weights = np.arange(10, dtype=np.uint16).reshape(5, 2)
+    np.testing.assert_array_equal(in_chunks(lambda part: part[:, 1], weights, size=2), weights[:, 1])
+    np.testing.assert_array_equal(in_chunks(lambda part: part, weights, size=3), weights)
 
 
 def test_a_part_of_the_rows_takes_the_same_part_of_the_cells(crossed, rng):
@@ -254,5 +242,3 @@ def test_scores_that_are_not_finite_are_refused(bad):
     y, score = np.array([0, 1]), np.array([0.0, bad])
     with pytest.raises(ValueError, match="Expected finite scores"):
         weighted_auc(y, score, fold=np.zeros(2), **unit(2))
-    with pytest.raises(ValueError, match="Expected finite scores"):
-        weighted_curve(y, score, **unit(2))

@@ -65,7 +65,8 @@ def figure_of(run, model, metric, *, level="video", data="out-of-fold", rule="de
 
 
 def written(line):
-    return f"{100 * line.estimate:.2f} ({100 * line.low:.2f}, {100 * line.high:.2f})"
+    figure, low, high = (f"{100 * value:.2f}" for value in (line.estimate, line.low, line.high))
+    return figure if line.low == line.high else f"{figure} ({low}, {high})"
 
 
 # -- figures -------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 import run_benchmark
+from benchmarks.predict import Prediction
 from benchmarks.suite import read_suite
 from extract.errors import RequestError
 from extract.extractor_settings import ExtractorSettings
@@ -21,14 +22,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    python run_benchmark\.py(.*)$", README, flags=re.MULTILINE)
 
 
-def block(language):
-    (text,) = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def block(language, start=""):
+    (text,) = (text for text in blocks(language) if text.startswith(start))
     return text
 
 
 @pytest.fixture
 def shown(tmp_path):
-    (tmp_path / "my_extractor.py").write_text(block("python"))
+    (tmp_path / "my_extractor.py").write_text(block("python", "# my_extractor.py"))
     (tmp_path / "my.toml").write_text(block("toml"))
     (tmp_path / "clips.csv").write_text(block("csv"))
     return tmp_path
@@ -66,6 +71,24 @@ def test_the_plugin_gives_features(shown):
 def test_the_manifest_has_columns_that_are_read(shown):
     with pytest.raises(RequestError, match=r"anna_01\.mp4"):  # only the files are missing
         read_manifest(shown / "clips.csv")
+
+
+def test_a_detector_is_used_from_python_as_shown(tmp_path, monkeypatch, capsys):
+    seen = []
+
+    class Stub:
+        @staticmethod
+        def load(path, *, digest):
+            seen.append(path)
+            return Stub()
+
+        def predict(self, files):
+            return [Prediction(name, "real", 0.5, 0.1, 1.0, ()) for name in files]
+
+    monkeypatch.setattr("benchmarks.detector.Detector", Stub)
+    exec(block("python", "from benchmarks.detector"), {})
+    assert seen == ["detector"]
+    assert capsys.readouterr().out.splitlines()[0] == "clip.mp4 real 0.5 0.1"
 
 
 def test_every_file_that_is_named_exists():

@@ -19,7 +19,8 @@ from benchmarks.onnx_precision import score_error
 from benchmarks.onnx_scores import CONVERTED, score_model
 from classify.fitting import FoldModels
 from classify.models import CLASSIFIERS
-from classify.thresholds import RULES, tune_threshold
+from classify.rules import RULES
+from classify.thresholds import tune_threshold
 from extract.errors import RequestError
 from extract.extractors import ExtractorSettings, FrozenNetwork, load_extractor
 from extract.networks import NETWORKS, Network

@@ -21,7 +21,7 @@ def write_table(table: Table, folder: Path) -> None:
 def show_table(table: Table, console: Console) -> None:
     """Print a table with its notes, in a grid for each model where its first columns name them."""
     console.print(table.title, style="italic", highlight=False, markup=False)
-    for grid in _terminal(table):
+    for grid in _terminal(table, console.width):
         console.print(grid)
     show_notes(table, console)
 
@@ -32,21 +32,28 @@ def show_notes(table: Table, console: Console) -> None:
         console.print(note, style="dim", highlight=False, markup=False)
 
 
-def _terminal(table: Table) -> list[Grid]:
+def _terminal(table: Table, width: int) -> list[Grid]:
     """Lay out a table for the terminal, a grid for each model."""
     models = 2 if table.header[:2] == ("Extractor", "Classifier") else 0
     parts: dict[str, list[tuple[Cell, ...]]] = {}
     for row in table.rows:
         parts.setdefault(", ".join(cell.text for cell in row[:models]), []).append(row[models:])
-    return [_part(title, table.header[models:], rows) for title, rows in parts.items()]
+    return [_part(title, table.header[models:], rows, width=width) for title, rows in parts.items()]
 
 
-def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> Grid:
-    """Lay out some rows; what only repeats the line above in the first column is left out."""
+def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]], *, width: int) -> Grid:
+    """Lay out some rows; what only repeats the line above in the first column is left out.
+
+    Words stay whole where the terminal has the room for that.
+    """
     grid = Grid(title=escape(title) or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for place, name in enumerate(header):
-        words = [word for row in rows for word in row[place].text.split()]
-        grid.add_column(escape(name), overflow="fold", min_width=max(map(len, words), default=0))
+    words = [
+        max((len(word) for row in rows for word in row[place].text.split()), default=0)
+        for place in range(len(header))
+    ]
+    whole = sum(words) + 3 * len(words) + 2 <= width  # with the space around columns
+    for name, longest in zip(header, words, strict=True):
+        grid.add_column(escape(name), overflow="fold", min_width=longest if whole else None)
     above = ""
     for first, *others in rows:
         grid.add_row(

@@ -1,1 +1,1 @@
-"""Measured comparisons against what a user would write by hand."""
+"""Measured comparisons: what a command costs beside its bare parts, or beside what one would write without us."""

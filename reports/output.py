@@ -47,13 +47,8 @@ def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]], *, 
     Words stay whole where the terminal has the room for that.
     """
     grid = Grid(title=escape(title) or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    words = [
-        max((len(word) for row in rows for word in row[place].text.split()), default=0)
-        for place in range(len(header))
-    ]
-    whole = sum(words) + 3 * len(words) + 2 <= width  # with the space around columns
-    for name, longest in zip(header, words, strict=True):
-        grid.add_column(escape(name), overflow="fold", min_width=longest if whole else None)
+    for name, room in zip(header, _widths(header, rows, width), strict=True):
+        grid.add_column(escape(name), overflow="fold", width=room)
     above = ""
     for first, *others in rows:
         grid.add_row(
@@ -61,3 +56,20 @@ def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]], *, 
         )
         above = first.text
     return grid
+
+
+def _widths(header: tuple[str, ...], rows: list[tuple[Cell, ...]], width: int) -> list[int | None]:
+    """Give each column its longest word, and what room is left to those whose lines are longest.
+
+    None for each where not even the words have room: then the lines break where they must.
+    """
+    columns = [[name, *(row[place].text for row in rows)] for place, name in enumerate(header)]
+    given = [max((len(word) for text in column for word in text.split()), default=1) for column in columns]
+    lines = [max(map(len, column)) for column in columns]
+    room = width - sum(given) - 2 * len(given) - 1  # beside the space around columns
+    if room < 0:
+        return [None] * len(given)
+    for _ in range(min(room, sum(lines) - sum(given))):
+        place = max(range(len(given)), key=lambda column: lines[column] - given[column])
+        given[place] += 1
+    return [*given]

@@ -84,6 +84,7 @@ def killed_amid_its_units(killed_in_every_stage, command, tiny_suite):
     return folder, words, process.returncode
 
 
+@pytest.mark.slow
 def test_a_comparison_was_killed_amid_its_units(killed_amid_its_units):
     folder, _, status = killed_amid_its_units
     assert status == -signal.SIGKILL
@@ -91,6 +92,7 @@ def test_a_comparison_was_killed_amid_its_units(killed_amid_its_units):
     assert not (folder / "killed" / "DONE").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_ends_with_the_same_trials(killed_amid_its_units):
     folder, words, _ = killed_amid_its_units
     kept = next((folder / "killed" / "units").glob("*/*/trials.parquet")).read_bytes()

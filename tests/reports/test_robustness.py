@@ -110,7 +110,9 @@ def test_the_picture_draws_exactly_its_frame(make_run):
 
 
 @pytest.mark.parametrize(
-    "perturb", [["noise-20"], SEVERAL, "all", ["jpeg-0"]], ids=["one", "four", "all", "none"]
+    "perturb",
+    [["noise-20"], SEVERAL, pytest.param("all", marks=pytest.mark.slow), ["jpeg-0"]],
+    ids=["one", "four", "all", "none"],
 )
 @pytest.mark.parametrize("protocol", ["target", "frame", "official"])
 def test_nothing_of_the_picture_is_cut_off(perturb, protocol, make_run, check_whole):

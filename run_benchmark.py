@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -22,6 +22,7 @@ from benchmarks.machine import Machine
 from benchmarks.suite import DataSettings, Suite, builtin_suites, check_names, read_suite
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
+from extract.compute import BackendChoice, PrecisionChoice, cores
 from extract.datasets.registry import DATASETS
 from extract.errors import RequestError, unknown
 from extract.progress import terminal_progress
@@ -79,6 +80,21 @@ WeightsOption = Annotated[Path | None, typer.Option(help="Directory of weights, 
 OutOption = Annotated[Path | None, typer.Option(help="Results folder; by default results/<suite>-<key>.")]
 CacheOption = Annotated[Path, typer.Option(help="Where faces and features are kept, shared by all runs.")]
 JobsOption = Annotated[int, typer.Option(min=-1, help="Processes of the grid search; -1: one a core.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes that find faces and compute features; by default one a core for faces, and for features one "
+        "that uses all cores.",
+    ),
+]
+BackendOption = Annotated[
+    str | None,
+    typer.Option(help="What computes the networks: auto, openvino, torch or cuda; by default the suite's."),
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option(help="Of the networks: auto, fp32, bf16 or fp16; by default the suite's.")
+]
 CACHE = Path("cache")
 
 
@@ -107,6 +123,9 @@ def run(
     out: OutOption = None,
     cache: CacheOption = CACHE,
     jobs: JobsOption = -1,
+    workers: WorkersOption = None,
+    backend: BackendOption = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Run a suite and show its tables; the same command again reuses everything."""
     from benchmarks.runner import run as run_suite
@@ -116,7 +135,8 @@ def run(
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
     chosen = _leaving_out(chosen, leave_out_unknown)
-    folder = run_suite(chosen, machine=_machine(cache, jobs), out=out, weights=weights)
+    chosen = _computing(chosen, backend, precision)
+    folder = run_suite(chosen, machine=_machine(cache, jobs, workers), out=out, weights=weights)
     show(write_report(folder, track=terminal_progress), _console())
 
 
@@ -150,6 +170,9 @@ def compare(
     out: OutOption = None,
     cache: CacheOption = CACHE,
     jobs: JobsOption = -1,
+    workers: WorkersOption = None,
+    backend: BackendOption = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Compare training sets on the same cached features: leakage, other attacks or data sets, a new attack."""
     from benchmarks.compare import compare as compare_training
@@ -159,10 +182,11 @@ def compare(
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
     chosen = _leaving_out(chosen, leave_out_unknown)
+    chosen = _computing(chosen, backend, precision)
     folder = compare_training(
         comparison,
         chosen,
-        machine=_machine(cache, jobs),
+        machine=_machine(cache, jobs, workers),
         out=out,
         weights=weights,
         repeats=repeats,
@@ -383,13 +407,14 @@ def faces(
     manipulation: ManipulationOption = None,
     group: GroupOption = None,
     cache: CacheOption = CACHE,
+    workers: WorkersOption = None,
 ) -> None:
     """Crop and draw faces as a suite says; export them as [split/]real|fake/<clip>_<frame>.png, verified."""
     from benchmarks.export import describe_export, export_faces
 
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
-    exported = export_faces(chosen, image_folder, machine=_machine(cache, 1))
+    exported = export_faces(chosen, image_folder, machine=_machine(cache, 1, workers))
     for line in describe_export(exported):
         _say(line)
     _say(f"{exported['faces'].sum():,} faces in {image_folder}")
@@ -505,20 +530,39 @@ def _leaving_out(suite: Suite, leave_out_unknown: bool) -> Suite:
     return suite.model_copy(update={"unknown_sources": "leave_out"}) if leave_out_unknown else suite
 
 
+def _computing(suite: Suite, backend: str | None, precision: str | None) -> Suite:
+    """Take another backend and precision than the suite's."""
+    asked = {
+        "backend": (backend, get_args(BackendChoice)),
+        "precision": (precision, get_args(PrecisionChoice)),
+    }
+    for name, (value, known) in asked.items():
+        if value is not None and value not in known:
+            raise unknown(name, value, known)
+    return suite.model_copy(update={name: value for name, (value, _) in asked.items() if value is not None})
+
+
 def _among(known: Mapping[str, T], name: str, kind: str) -> T:
     if name not in known:
         raise unknown(f"{kind} of the suite", name, known)
     return known[name]
 
 
-def _machine(cache: Path, jobs: int) -> Machine:
+def _machine(cache: Path, jobs: int, workers: int | None = None) -> Machine:
     if jobs == 0:
         raise RequestError(
             "Expected --jobs of at least 1, or -1 for one a core; got 0. Choose another number."
         )
     if cache.exists() and not cache.is_dir():
         raise RequestError(f"Expected a folder for the cache; {cache} is a file. Choose another --cache.")
-    return Machine(Store(cache.resolve()), n_jobs=jobs, track=terminal_progress, say=_say)
+    return Machine(
+        Store(cache.resolve()),
+        n_jobs=jobs,
+        face_workers=workers or cores(),
+        feature_workers=workers or 1,
+        track=terminal_progress,
+        say=_say,
+    )
 
 
 def _plugin(file: Path | None) -> Any:

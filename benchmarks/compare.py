@@ -25,6 +25,7 @@ from classify.folds import fold_numbers
 from classify.trials import Plan, choosing_folds, run_tasks
 from extract.errors import RequestError
 from extract.faces import faces_key
+from extract.features import compute_features
 from extract.files import read_json, whole_directory, write_json
 from extract.pipeline import load_features
 from extract.registry import Registry
@@ -175,6 +176,14 @@ def _compute(
         extractors=request.describe_extractors(),
     )
     write_json(folder / "comparison.json", {"name": name, **settings})
+    compute_features(
+        rows,
+        [e for e in request.extractors if open_units(folder, e.name, suite)],
+        store=machine.store,
+        faces=faces_key(suite.faces),
+        workers=machine.feature_workers,
+        track=machine.track,
+    )
     for extractor in request.extractors:
         missing = open_units(folder, extractor.name, suite)
         if not missing:

@@ -33,9 +33,10 @@ from classify.calibration import Calibration
 from classify.fitting import FoldModels
 from classify.metrics import Floats
 from classify.models import check_grid
+from extract.compute import ComputeSettings, UnavailableError, as_recorded
 from extract.errors import RequestError
 from extract.extractor_settings import is_plugin_file
-from extract.extractors import Extractor, load_extractor
+from extract.extractors import Extractor, backend_of, load_extractor
 from extract.faces import FACE_DETECTORS, FaceDetector, faces_key
 from extract.video import Image
 from extract.weights import WeightSettings
@@ -257,7 +258,11 @@ def _load_extractor(record: ExtractorRecord, weights: Path | None) -> Extractor:
     source = WeightSettings(
         directory=weights, policy="random" if record.weights == "random" else "required", seed=record.seed
     )
-    return load_extractor(record.settings, weights=source)
+    compute = as_recorded(record.backend, record.precision)
+    try:
+        return load_extractor(record.settings, weights=source, compute=compute)
+    except UnavailableError:  # another machine: float32 is on all of them, and the reference faces tell
+        return load_extractor(record.settings, weights=source, compute=ComputeSettings(precision="fp32"))
 
 
 def _check_extractor(extractor: Extractor, record: ExtractorRecord) -> None:
@@ -280,11 +285,6 @@ def _deviation(extractor: Extractor, reference: _Reference) -> float:
     features = extractor(reference.faces)
     scale = float(np.abs(reference.features).max()) or 1.0
     return float(np.median(np.abs(features - reference.features).max(axis=1))) / scale
-
-
-def backend_of(extractor: Extractor) -> tuple[str, str]:
-    """Return backend and precision of an extractor; a plugin that does not say has its own."""
-    return str(getattr(extractor, "backend", "plugin")), str(getattr(extractor, "precision", "own"))
 
 
 def _judge_deviation(deviation: float, extractor: Extractor, record: Record) -> None:

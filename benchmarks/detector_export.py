@@ -22,6 +22,7 @@ from classify.calibration import METHODS, NONE
 from classify.fitting import FoldModels, Matrix, fit, fit_fold_models
 from classify.folds import fold_numbers, identity_folds
 from classify.rules import parse_rule
+from extract.compute import as_recorded
 from extract.errors import RequestError, unknown
 from extract.extractor_settings import ExtractorSettings
 from extract.extractors import Extractor, load_extractor
@@ -196,8 +197,9 @@ def _load(choice: Choice, weights: Path | None) -> tuple[ExtractorSettings, Extr
     suite, known = choice.run.suite, choice.run.extractors[choice.extractor]
     source = WeightSettings(directory=weights, policy=suite.weights, seed=suite.seed)
     # A plugin's name may be another than its file's: then all are loaded until one has it.
+    compute = as_recorded(known["backend"], known["precision"])
     for settings in sorted(suite.extractors, key=lambda settings: settings.label != choice.extractor):
-        extractor = load_extractor(settings, weights=source)
+        extractor = load_extractor(settings, weights=source, compute=compute)
         if extractor.name == choice.extractor:
             break
     if max(suite.faces.size, settings.size) > LARGEST:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.card import write_card
-from benchmarks.detector import backend_of
 from benchmarks.detector_files import (
     FORMAT,
     MAIN,
@@ -27,7 +26,7 @@ from classify.fitting import FoldModels
 from extract.datasets.drawing.persons import make_person, make_poses
 from extract.datasets.filming import DrawnSubject, film
 from extract.extractor_settings import ExtractorSettings, is_plugin_file
-from extract.extractors import Extractor, title_of, weights_of
+from extract.extractors import Extractor, backend_of, title_of, weights_of
 from extract.faces import crop, faces_key
 from extract.files import whole_directory
 from extract.video import Image

@@ -22,6 +22,8 @@ class Machine:
     store : Store
     n_jobs : int
         Processes of the search.
+    face_workers, feature_workers : int
+        Processes that find faces and that compute features.
     track : Track
         Progress of long stages.
     say : callable
@@ -30,5 +32,7 @@ class Machine:
 
     store: Store
     n_jobs: int = 1
+    face_workers: int = 1
+    feature_workers: int = 1
     track: Track = no_progress
     say: Say = silent

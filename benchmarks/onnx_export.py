@@ -156,7 +156,7 @@ def export_extractor(extractor: Extractor, path: Path, *, faces: Image | None = 
     """Write an extractor's network as ``path`` and ``path.json``, and check the file on faces.
 
     The input side is the network's (`extract.onnx_network.input_side`): 224 unless the suite says otherwise, as
-    that of stored faces. Faces of another side are to be resized as `FrozenNetwork.preprocess` does.
+    that of stored faces. Faces of another side are to be resized as `FacesToFeatures.preprocess` does.
 
     Parameters
     ----------
@@ -229,6 +229,7 @@ def _network_bytes(extractor: FrozenNetwork) -> bytes:
 
 def _feature_parity(extractor: FrozenNetwork, path: Path, *, faces: Image | None) -> FeatureParity:
     from extract.onnx_network import input_side
+    from extract.torch_backend import TorchBackend
 
     side = input_side(extractor)
     if faces is None:
@@ -241,7 +242,7 @@ def _feature_parity(extractor: FrozenNetwork, path: Path, *, faces: Image | None
         exported = run_session(open_session(path), "faces", faces, step=FACES)
     except Exception as error:  # onnxruntime's, of many types: an operator that it lacks
         raise differs(path, f"does not run ({first_line(error)})") from error
-    features = extractor(faces)
+    features = TorchBackend(extractor.prepared, precision="fp32")(faces)  # what was exported
     apart = np.abs(exported - features).max(axis=1) / np.abs(features).max()
     parity = FeatureParity(len(faces), float(np.median(apart)), float(apart.max()))
     if not parity.median_difference <= FEATURE_TOLERANCE:

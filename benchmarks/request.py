@@ -12,7 +12,7 @@ from benchmarks.machine import Machine, Say
 from benchmarks.results import check_out, claimed, finish, versions
 from benchmarks.suite import Suite
 from extract.errors import RequestError
-from extract.extractors import Extractor, features_key, load_extractor, title_of, weights_of
+from extract.extractors import Extractor, backend_of, features_key, load_extractor, title_of, weights_of
 from extract.faces import faces_key
 from extract.files import digest, write_bytes
 from extract.manifest import Manifest
@@ -103,7 +103,9 @@ def _read(suite: Suite, machine: Machine, check: Callable[[pd.DataFrame], object
 
 def _load_extractors(suite: Suite, weights: Path | None, *, machine: Machine) -> list[Extractor]:
     source = WeightSettings(directory=weights, policy=suite.weights, seed=suite.seed)
-    extractors = [load_extractor(settings, weights=source) for settings in suite.extractors]
+    extractors = [
+        load_extractor(settings, weights=source, compute=suite.compute) for settings in suite.extractors
+    ]
     names = [extractor.name for extractor in extractors]
     if twice := [name for name in names if names.count(name) > 1]:
         raise RequestError(f"Expected extractors of different names; got {twice[0]} twice. Rename one.")
@@ -122,7 +124,9 @@ def _build_networks(extractors: Sequence[Extractor], faces: str, *, machine: Mac
 
 def _key(suite: Suite, extractors: Sequence[Extractor], clips: Clips, also: Sequence[Any]) -> str:
     tables = [None if m is None else _table_key(m) for m in (clips.own, clips.external)]
-    settings = suite.model_dump(mode="json", exclude={"data", "external", "title", "published", "extractors"})
+    # Extractors, backend and precision stand in the keys of their features, as they were found.
+    left = {"data", "external", "title", "published", "extractors", "backend", "precision"}
+    settings = suite.model_dump(mode="json", exclude=left)
     features = [features_key(extractor, faces_key(suite.faces)) for extractor in extractors]
     return digest([settings, tables, features, versions(), *also])
 
@@ -138,17 +142,19 @@ def _table_key(manifest: Manifest) -> str:
 
 def _describe(extractor: Extractor) -> dict[str, Any]:
     kind, source = weights_of(extractor)
+    backend, precision = backend_of(extractor)
     return {
         "title": title_of(extractor),
         "fingerprint": extractor.fingerprint,
         "weights": kind,
         "source": source,
+        "backend": backend,
+        "precision": precision,
     }
 
 
 def _say_weights(extractors: Sequence[Extractor], say: Say) -> None:
     for extractor in extractors:
         kind, source = weights_of(extractor)
-        say(
-            f"{extractor.name:<16} {'RANDOM WEIGHTS (' + source + ')' if kind == 'random' else f'{kind}: {source}'}"
-        )
+        found = f"RANDOM WEIGHTS ({source})" if kind == "random" else f"{kind}: {source}"
+        say(f"{extractor.name:<16} {' '.join(backend_of(extractor)):<14} {found}")

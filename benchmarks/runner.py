@@ -23,6 +23,7 @@ from classify.protocols import Fold
 from classify.search import search
 from extract.extractors import Extractor
 from extract.faces import FaceSettings, faces_key
+from extract.features import compute_features
 from extract.files import write_bytes
 from extract.manifest import OPTIONAL, REQUIRED, RESERVED
 from extract.perceptual import PerceptualHash
@@ -109,6 +110,16 @@ def _compute(request: Request, folder: Path, *, machine: Machine) -> None:
     )
     write_bytes(folder / "files.parquet", faces.files.to_parquet(index=False))
     plan = _plan(suite, faces, folds)
+    needed = [e for e in request.extractors if open_units(folder, e.name, suite)]
+    for settings, table in _tables(suite, plan):
+        compute_features(
+            table,
+            needed,
+            store=machine.store,
+            faces=faces_key(settings),
+            workers=machine.feature_workers,
+            track=machine.track,
+        )
     for extractor in request.extractors:
         _run_extractor(suite, extractor, plan, folder=folder, machine=machine)
 
@@ -170,6 +181,11 @@ def _run_extractor(
     for classifier in missing:
         final = unit_folder(folder, extractor.name, classifier)
         _run_unit(suite, classifier, features.X, others, plan=plan, final=final, machine=machine)
+
+
+def _tables(suite: Suite, plan: _Plan) -> list[tuple[FaceSettings, pd.DataFrame]]:
+    """Return every table of faces that features are needed of, with how they were cropped."""
+    return [(suite.faces, plan.rows), *((_settings(suite, name), rows) for name, rows in plan.others.items())]
 
 
 def _settings(suite: Suite, data: str) -> FaceSettings:

@@ -16,6 +16,7 @@ from classify.metrics import METRICS, SELECTION
 from classify.models import CLASSIFIERS, check_grid
 from classify.protocols import PROTOCOLS
 from classify.rules import parse_rule
+from extract.compute import BackendChoice, ComputeSettings, PrecisionChoice
 from extract.datasets.registry import DATASETS
 from extract.datasets.synthetic import SyntheticSettings
 from extract.errors import RequestError, unknown
@@ -123,6 +124,8 @@ class Suite(_Strict):
         A name stands for its defaults.
     weights : {"required", "auto"}
         What to do without weights: refuse, or run on random ones, marked.
+    backend, precision : str
+        What computes the features, see `ComputeSettings`.
     classifiers : mapping of classifier to its grid
     protocol : str
         How identities are kept apart; there is no default.
@@ -157,6 +160,8 @@ class Suite(_Strict):
         list[Annotated[ExtractorSettings, BeforeValidator(_extractor)]], Field(min_length=1)
     ]
     weights: Literal["required", "auto"] = "required"
+    backend: BackendChoice = "auto"
+    precision: PrecisionChoice = "auto"
     classifiers: Annotated[dict[str, dict[str, list[Any]]], Field(min_length=1)]
     protocol: str
     unknown_sources: Literal["refuse", "leave_out"] = "refuse"
@@ -172,6 +177,11 @@ class Suite(_Strict):
     replicates: Annotated[int, Field(ge=100)] = 2000
     external: ExternalSettings | None = None
     published: PublishedSettings | None = None
+
+    @property
+    def compute(self) -> ComputeSettings:
+        """How the networks are to be computed."""
+        return ComputeSettings(self.backend, self.precision)
 
     def to_toml(self) -> str:
         """Write the suite as TOML that reads back as the same suite."""

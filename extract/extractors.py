@@ -2,26 +2,27 @@
 
 import functools
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
+from extract.compute import ComputeSettings, choose
 from extract.errors import RequestError, first_line
 from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.files import digest
 from extract.networks import NETWORKS, Network, find_network
 from extract.plugins import installed_plugins, plugin_function
+from extract.prepared import PREPROCESSING, FacesToFeatures
 from extract.video import Image
 from extract.weights import WeightSettings, available, find
 
-PREPROCESSING = 1  # of `preprocess` below: raise it when it gives other inputs
-BATCH = 16  # fixed and padded: the same face gives the same bits, whatever stands beside it
+BATCH = 16  # faces that are handed over at once where they come one by one
+DEFAULT_COMPUTE = ComputeSettings()
 
 
 @runtime_checkable
@@ -44,8 +45,23 @@ class Extractor(Protocol):
         ...
 
 
+class Backend(Protocol):
+    """What computes a network: (n, s, s, 3) uint8 faces, at least one -> (n, d) float32, the same in any batch."""
+
+    def __call__(self, faces: Image) -> npt.NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that another process needs to load the same frozen network."""
+
+    settings: ExtractorSettings
+    weights: WeightSettings
+    compute: ComputeSettings
+
+
 class FrozenNetwork:
-    """A network in evaluation mode as an `Extractor`, on the CPU in float32.
+    """A network in evaluation mode as an `Extractor`.
 
     Attributes
     ----------
@@ -56,19 +72,20 @@ class FrozenNetwork:
     weights_source : str
         Which file, package, repository or seed.
     backend, precision : str
-        What computes the features; they key the cache beside the fingerprint.
+        What computes the features on this machine; they key the cache beside the fingerprint.
+    recipe : Recipe
     """
 
-    backend = "torch"
-    precision = "fp32"
-
-    def __init__(self, network: Network, *, settings: ExtractorSettings, weights: WeightSettings) -> None:
-        self._found = find(network.blueprint, settings=weights, head=settings.tap == "logits")
+    def __init__(self, network: Network, recipe: Recipe) -> None:
+        settings = recipe.settings
+        self._found = find(network.blueprint, settings=recipe.weights, head=settings.tap == "logits")
+        self._network = network
         self.name, self.title = settings.label, " ".join([network.title, *settings.variant])
         self.weights, self.weights_source = self._found.kind, self._found.source
-        self.settings = settings
-        self._mean = torch.tensor(network.mean).view(1, 3, 1, 1)
-        self._std = torch.tensor(network.std).view(1, 3, 1, 1)
+        self.settings, self.recipe = settings, recipe
+        self.backend, self.precision = choose(
+            recipe.compute, name=self.name, half=network.half, binary=network.binary
+        )
         preprocessing = [
             PREPROCESSING,
             settings.size,
@@ -87,46 +104,52 @@ class FrozenNetwork:
         return self._found.network.eval().requires_grad_(False)
 
     @functools.cached_property
+    def prepared(self) -> FacesToFeatures:
+        """The network with its preprocessing."""
+        settings, network = self.settings, self._network
+        return FacesToFeatures(
+            self.network,
+            size=settings.size,
+            crop_fraction=settings.crop_fraction,
+            mean=network.mean,
+            std=network.std,
+        ).eval()
+
+    @functools.cached_property
     def dim(self) -> int:
         """Number of features of a face; `RequestError` where the network does not take the input size."""
         size = self.settings.size
         _ = self.network  # its own errors are not about the size
         try:
-            return int(self._run(np.zeros((1, size, size, 3), np.uint8)).shape[1])
+            with torch.inference_mode():
+                return int(self.prepared(torch.zeros((1, size, size, 3), dtype=torch.uint8)).shape[1])
         except (RuntimeError, AssertionError) as error:  # what torch and timm raise for sizes
             raise RequestError(
                 f"Expected an input size that {self.name} takes; got {size} ({first_line(error)}). Try 224."
             ) from error
+
+    @functools.cached_property
+    def _backend(self) -> Backend:
+        _ = self.dim  # before a GPU takes the network over
+        return make_backend(self.backend, self.prepared, self.precision, self.recipe.compute.threads)
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""
         square = faces.ndim == 4 and faces.shape[1] == faces.shape[2] and faces.shape[3] == 3
         if not square or faces.dtype != np.uint8:
             raise ValueError(f"Expected faces (n, s, s, 3) uint8; got {faces.shape} {faces.dtype}.")
-        starts = range(0, len(faces), BATCH)
-        return np.concatenate(
-            [np.empty((0, self.dim), np.float32), *(self._padded(faces[i : i + BATCH]) for i in starts)]
-        )
+        return self._backend(faces) if len(faces) else np.empty((0, self.dim), np.float32)
 
-    def _padded(self, faces: Image) -> npt.NDArray[np.float32]:
-        full = np.zeros((BATCH, *faces.shape[1:]), np.uint8)
-        full[: len(faces)] = faces
-        return self._run(full)[: len(faces)]
 
-    def _run(self, faces: Image) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
-            features = self.network(self.preprocess(torch.from_numpy(faces)))
-        return np.asarray(features.numpy(), np.float32)
+def make_backend(name: str, prepared: FacesToFeatures, precision: str, threads: int | None) -> Backend:
+    """Make what computes a network; what a backend needs is imported with it."""
+    if name == "openvino":
+        from extract.openvino_backend import OpenVINOBackend
 
-    def preprocess(self, faces: Tensor) -> Tensor:
-        """Scale (n, s, s, 3) uint8 faces to the network's input and normalise them: (n, 3, size, size) float32."""
-        x = faces.permute(0, 3, 1, 2).float() / 255
-        size = self.settings.size
-        seen = round(size / self.settings.crop_fraction)
-        if x.shape[-1] != seen:
-            x = F.interpolate(x, size=(seen, seen), mode="bicubic", antialias=True).clamp(0, 1)
-        edge = (seen - size) // 2
-        return (x[..., edge : edge + size, edge : edge + size] - self._mean) / self._std
+        return OpenVINOBackend(prepared, precision=precision, threads=threads)
+    from extract.torch_backend import CudaBackend, TorchBackend
+
+    return (CudaBackend if name == "cuda" else TorchBackend)(prepared, precision=precision)
 
 
 def check_extractor(settings: ExtractorSettings) -> None:
@@ -143,14 +166,21 @@ def check_extractor(settings: ExtractorSettings) -> None:
         )
 
 
-def load_extractor(settings: ExtractorSettings, *, weights: WeightSettings) -> Extractor:
+def load_extractor(
+    settings: ExtractorSettings, *, weights: WeightSettings, compute: ComputeSettings = DEFAULT_COMPUTE
+) -> Extractor:
     """Make the extractor that a suite names.
+
+    Parameters
+    ----------
+    compute : ComputeSettings
+        For our networks; a plugin computes as it does.
 
     Raises
     ------
     RequestError
-        Unknown name, no weights, a plugin that is not one. Weights that do not match the network are refused when
-        it is built: at the first use of `dim` or of the extractor.
+        Unknown name, no weights, a plugin that is not one, a backend or a precision that is not there. Weights that
+        do not match the network are refused when it is built: at the first use of `dim` or of the extractor.
     """
     plugins = installed_plugins()
     if settings.weights == "random":
@@ -159,7 +189,9 @@ def load_extractor(settings: ExtractorSettings, *, weights: WeightSettings) -> E
         return _check_plugin(plugin_function(settings.name)(), settings.name)
     if settings.name in plugins:
         return _check_plugin(plugins[settings.name].load()(), settings.name)
-    return FrozenNetwork(find_network(settings.name, settings.size), settings=settings, weights=weights)
+    return FrozenNetwork(
+        find_network(settings.name, settings.size), Recipe(settings, weights=weights, compute=compute)
+    )
 
 
 def list_extractors(directory: Path | None) -> dict[str, tuple[str, str]]:
@@ -202,5 +234,9 @@ def title_of(extractor: Extractor) -> str:
 
 def features_key(extractor: Extractor, faces_key: str) -> str:
     """Name the store folder of an extractor's features of faces cropped by `faces_key`."""
-    backend = f"{getattr(extractor, 'backend', 'plugin')}-{getattr(extractor, 'precision', 'own')}"
-    return f"{extractor.name}-{extractor.fingerprint[:16]}-{backend}/{faces_key}"
+    return f"{extractor.name}-{extractor.fingerprint[:16]}-{'-'.join(backend_of(extractor))}/{faces_key}"
+
+
+def backend_of(extractor: Extractor) -> tuple[str, str]:
+    """Return backend and precision of an extractor; a plugin that does not say has its own."""
+    return str(getattr(extractor, "backend", "plugin")), str(getattr(extractor, "precision", "own"))

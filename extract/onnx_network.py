@@ -3,22 +3,11 @@
 import warnings
 
 import torch
-from torch import Tensor, nn
 
 from extract.errors import RequestError, first_line
 from extract.extractors import FrozenNetwork
 
 EXAMPLES = 2  # faces to trace with: of a single one torch.export would conclude that there is always one
-
-
-class _FacesToFeatures(nn.Module):
-    def __init__(self, extractor: FrozenNetwork) -> None:
-        super().__init__()
-        self.network, self.preprocess = extractor.network, extractor.preprocess
-
-    def forward(self, faces: Tensor) -> Tensor:
-        features: Tensor = self.network(self.preprocess(faces))
-        return features
 
 
 def input_side(extractor: FrozenNetwork) -> int:
@@ -49,7 +38,7 @@ def network_to_onnx(extractor: FrozenNetwork) -> bytes:
         with warnings.catch_warnings(), torch.inference_mode(mode=False):
             warnings.simplefilter("ignore")  # of torch's own parts about each other
             program = torch.onnx.export(
-                _FacesToFeatures(extractor).eval(),
+                extractor.prepared,
                 (faces,),
                 input_names=["faces"],
                 output_names=["features"],

@@ -1,6 +1,5 @@
 """Manifest -> faces -> features, each step computed once and kept in the store."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from extract.errors import RequestError
-from extract.extractors import BATCH, Extractor, features_key
+from extract.extractors import Extractor, features_key
 from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, faces_key
+from extract.features import compute_features
 from extract.files import write_bytes
 from extract.manifest import OPTIONAL, Manifest, skip_table
 from extract.progress import Track, no_progress
 from extract.store import Store, write_png
 from extract.video import UnreadableClip, is_video
-
-PART = 128  # faces a feature part holds at least; a kill costs the part in hand
 
 
 class NoFaces(RequestError):
@@ -111,7 +109,13 @@ def find_faces(
 
 
 def load_features(
-    rows: pd.DataFrame, extractor: Extractor, *, store: Store, faces: str, track: Track = no_progress
+    rows: pd.DataFrame,
+    extractor: Extractor,
+    *,
+    store: Store,
+    faces: str,
+    workers: int = 1,
+    track: Track = no_progress,
 ) -> Features:
     """Return the features of faces, computing those that the store does not hold yet.
 
@@ -121,16 +125,12 @@ def load_features(
         As `find_faces` returns them.
     faces : str
         The `faces_key` of the crops.
+    workers : int
+        See `compute_features`.
     """
     key = features_key(extractor, faces)
+    compute_features(rows, [extractor], store=store, faces=faces, workers=workers, track=track)
     index = store.feature_index(key)
-    known = pd.MultiIndex.from_frame(index[["content", "face"]])
-    missing = rows[~pd.MultiIndex.from_frame(rows[["content", "face"]]).isin(known)]
-    parts = _parts(missing)
-    steps = (part for part in parts for _ in _compute(part, extractor, store=store, key=key, faces=faces))
-    for _ in track(steps, f"features {extractor.name}", len(missing)) if parts else ():
-        pass
-    index = store.feature_index(key) if parts else index
     places = rows[["content", "face"]].merge(index, on=["content", "face"], how="left", validate="1:1")
     return Features(store.read_features(places), rows)
 
@@ -226,39 +226,6 @@ def _rows(clips: pd.DataFrame, indexes: dict[str, dict[str, Any]]) -> pd.DataFra
     ]
     columns = ["content", "face", "frame", "x1", "y1", "x2", "y2", "confidence"]
     return pd.DataFrame(lines, columns=columns).merge(clips, on="content", validate="m:1")
-
-
-def _parts(missing: pd.DataFrame) -> list[pd.DataFrame]:
-    """Cut rows at clip boundaries into stretches of at least `PART` faces, but for the last."""
-    clip = (missing["content"] != missing["content"].shift()).cumsum()
-    sizes, part, room = missing.groupby(clip).size(), {}, PART
-    number = 0
-    for label, size in sizes.items():
-        part[label] = number
-        room -= size
-        if room <= 0:
-            number, room = number + 1, PART
-    return [group for _, group in missing.groupby(clip.map(part))]
-
-
-def _compute(
-    part: pd.DataFrame, extractor: Extractor, *, store: Store, key: str, faces: str
-) -> Iterator[None]:
-    """Compute and store one part; yields once a face, for the progress bar."""
-    crops = np.stack([store.read_face(faces, row.content, face=row.face) for row in part.itertuples()])
-    batches = []
-    for start in range(0, len(crops), BATCH):
-        batches.append(extractor(crops[start : start + BATCH]))
-        yield from (None for _ in batches[-1])
-    X = np.concatenate(batches)
-    if X.shape != (len(part), extractor.dim) or X.dtype != np.float32:
-        raise ValueError(
-            f"Expected features ({len(part)}, {extractor.dim}) float32 from {extractor.name}; "
-            f"got {X.shape} {X.dtype}."
-        )
-    if not np.isfinite(X).all():
-        raise ValueError(f"Expected finite features from {extractor.name}; got NaN or infinity.")
-    store.write_features(key, part, X=X)
 
 
 def _check_labels(clips: pd.DataFrame) -> None:

@@ -7,12 +7,14 @@ import torch
 from torch import nn
 
 from extract import hub
+from extract.compute import ComputeSettings
 from extract.errors import RequestError
 from extract.extractor_settings import ExtractorSettings
 from extract.extractors import (
     BATCH,
     Extractor,
     FrozenNetwork,
+    Recipe,
     check_extractor,
     features_key,
     list_extractors,
@@ -135,7 +137,7 @@ MEAN, STD = (0.5, 0.25, 0.125), (0.5, 0.25, 1.0)
 def window(size=32, crop_fraction=1.0):
     network = Network(Blueprint("window", "window", Window, head="fc."), "Window", mean=MEAN, std=STD)
     settings = ExtractorSettings(name="window", size=size, crop_fraction=crop_fraction)
-    extractor = FrozenNetwork(network, settings=settings, weights=AUTO)
+    extractor = FrozenNetwork(network, Recipe(settings, AUTO, ComputeSettings()))
     return lambda faces: extractor(faces).reshape(len(faces), 3, size, size).transpose(0, 2, 3, 1)
 
 
@@ -296,7 +298,7 @@ def test_name_and_fingerprint_cost_no_network():
         raise AssertionError("built")
 
     network = Network(Blueprint("window", "window", build, head="fc."), "Window")
-    extractor = FrozenNetwork(network, settings=ExtractorSettings(name="window"), weights=AUTO)
+    extractor = FrozenNetwork(network, Recipe(ExtractorSettings(name="window"), AUTO, ComputeSettings()))
     assert features_key(extractor, "f").startswith("window-")
     with pytest.raises(AssertionError, match="built"):
         extractor.dim  # noqa: B018

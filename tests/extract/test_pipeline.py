@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from extract import pipeline
 from extract.datasets.crops import read_crops
 from extract.datasets.frames import read_frames
 from extract.errors import RequestError
@@ -372,7 +371,7 @@ def find_faces_again(rows, store, size):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_the_rows_does_not_matter(store, rows, seed, monkeypatch):
-    monkeypatch.setattr(pipeline, "PART", 2)
+    monkeypatch.setattr("extract.features.PART", 2)
     order = np.random.default_rng(seed).permutation(6)
     shuffled = load_features(rows.iloc[order].reset_index(drop=True), Colours(), store=store, faces=KEY)
     np.testing.assert_array_equal(shuffled.X, EXPECTED[order])
@@ -399,7 +398,7 @@ def copy_of(store, tmp_path):
 def test_an_interrupted_extraction_goes_on_where_it_was_with_the_same_bits(
     films, store, tmp_path, monkeypatch, done
 ):
-    monkeypatch.setattr(pipeline, "PART", 4)
+    monkeypatch.setattr("extract.features.PART", 4)
     rows, key = films
     other = copy_of(store, tmp_path)
     whole = Colours()
@@ -415,7 +414,7 @@ def test_an_interrupted_extraction_goes_on_where_it_was_with_the_same_bits(
 
 
 def test_a_clip_is_never_cut_into_two_parts(films, store, monkeypatch):
-    monkeypatch.setattr(pipeline, "PART", 3)
+    monkeypatch.setattr("extract.features.PART", 3)
     rows, key = films
     extractor = Colours()
     load_features(rows, extractor, store=store, faces=key)
@@ -423,7 +422,7 @@ def test_a_clip_is_never_cut_into_two_parts(films, store, monkeypatch):
 
 
 def test_small_clips_are_computed_together(films, store, monkeypatch):
-    monkeypatch.setattr(pipeline, "PART", 8)
+    monkeypatch.setattr("extract.features.PART", 8)
     rows, key = films
     extractor = Colours()
     load_features(rows, extractor, store=store, faces=key)
@@ -431,7 +430,7 @@ def test_small_clips_are_computed_together(films, store, monkeypatch):
 
 
 def test_a_part_holds_at_least_as_many_faces_as_stated(films, store, monkeypatch):
-    monkeypatch.setattr(pipeline, "PART", 3)
+    monkeypatch.setattr("extract.features.PART", 3)
     rows, key = films
     extractor = Colours()
     load_features(
@@ -441,7 +440,7 @@ def test_a_part_holds_at_least_as_many_faces_as_stated(films, store, monkeypatch
 
 
 def test_shuffled_faces_of_several_clips_get_their_own_features(films, store, monkeypatch, rng):
-    monkeypatch.setattr(pipeline, "PART", 4)
+    monkeypatch.setattr("extract.features.PART", 4)
     rows, key = films
     order = rng.permutation(len(rows))
     shuffled = load_features(rows.iloc[order].reset_index(drop=True), Colours(), store=store, faces=key).X
@@ -451,7 +450,7 @@ def test_shuffled_faces_of_several_clips_get_their_own_features(films, store, mo
 
 
 def test_an_interrupted_extraction_of_shuffled_faces_goes_on(films, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "PART", 2)
+    monkeypatch.setattr("extract.features.PART", 2)
     rows, key = films
     other = copy_of(store, tmp_path)
     mixed = rows.sort_values(["face", "content"]).reset_index(drop=True)

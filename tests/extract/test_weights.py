@@ -9,9 +9,10 @@ import timm
 import torch
 
 from extract import hub, weights
+from extract.compute import ComputeSettings
 from extract.errors import RequestError
 from extract.extractor_settings import ExtractorSettings
-from extract.extractors import FrozenNetwork
+from extract.extractors import FrozenNetwork, Recipe
 from extract.networks import find_network
 from extract.weights import PACKAGED, WeightSettings, available, find
 
@@ -266,7 +267,9 @@ def test_available_says_where(tmp_path, monkeypatch):
 def fingerprint(directory, **changes):
     settings = ExtractorSettings(**{"name": "timm:test_resnet", "size": 32, **changes})
     network = find_network(settings.name, settings.size)
-    return FrozenNetwork(network, settings=settings, weights=WeightSettings(directory=directory)).fingerprint
+    return FrozenNetwork(
+        network, Recipe(settings, WeightSettings(directory=directory), ComputeSettings())
+    ).fingerprint
 
 
 def test_the_fingerprint_changes_with_whatever_changes_the_features(tmp_path):

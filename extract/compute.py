@@ -1,0 +1,165 @@
+"""What computes a network's features: backend and precision, as asked for and as found on this machine."""
+
+import functools
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from extract.errors import RequestError
+
+BackendChoice = Literal["auto", "openvino", "torch", "cuda"]
+PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16"]
+HALVES = ("bf16", "fp16")
+_OPENVINO_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
+
+
+class UnavailableError(RequestError):
+    """A backend or a precision that this machine does not have."""
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """How networks are computed, none of which is part of what they are.
+
+    Attributes
+    ----------
+    backend : {"auto", "openvino", "torch", "cuda"}
+        ``auto``: a GPU where there is one; else OpenVINO, and packed bits for a binary network; else torch.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        ``auto``: the half precision that the machine computes natively, for networks that are known to keep their
+        features in it; else float32.
+    threads : int, optional
+        Of the processor; without it one a core.
+    """
+
+    backend: BackendChoice = "auto"
+    precision: PrecisionChoice = "auto"
+    threads: int | None = None
+
+
+def as_recorded(backend: str, precision: str) -> ComputeSettings:
+    """Return what asks for a backend and a precision that were chosen before, as an `Extractor` names them."""
+    names: dict[str, BackendChoice] = {"openvino": "openvino", "torch": "torch", "cuda": "cuda"}
+    precisions: dict[str, PrecisionChoice] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
+    return ComputeSettings(names.get(backend, "auto"), precisions.get(precision, "auto"))
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose(
+    asked: ComputeSettings, *, name: str, half: frozenset[str] | None, binary: bool
+) -> tuple[str, str]:
+    """Choose backend and precision of one network on this machine.
+
+    Parameters
+    ----------
+    name : str
+        The extractor, for messages.
+    half : frozenset of {"bf16", "fp16"}, optional
+        Half precisions in which the network keeps its features; None: not known.
+    binary : bool
+        Whether the network's convolutions are binary.
+
+    Returns
+    -------
+    backend : {"openvino", "packed", "torch", "cuda"}
+    precision : {"fp32", "bf16", "fp16"}
+
+    Raises
+    ------
+    UnavailableError
+        What is asked for is not on this machine.
+    RequestError
+        It would spoil the features.
+    """
+    backend = _choose_backend(asked.backend, binary=binary)
+    native = _native_halves(backend)
+    if asked.precision == "auto":
+        return backend, next((p for p in native if p in (half or ())), "fp32")
+    if asked.precision in HALVES:
+        _check_half(asked.precision, name=name, half=half, backend=backend)
+    return backend, asked.precision
+
+
+def _choose_backend(asked: str, *, binary: bool) -> str:
+    if asked == "auto":
+        if _has_gpu():
+            return "cuda"
+        return "packed" if binary else "openvino" if has_openvino() else "torch"
+    if asked == "cuda" and not _has_gpu():
+        raise UnavailableError(
+            "Expected a GPU that torch can use (backend cuda); there is none. Use backend auto."
+        )
+    if asked == "openvino" and not has_openvino():
+        raise UnavailableError(
+            "Expected OpenVINO (backend openvino); it is not installed. pip install openvino."
+        )
+    return asked
+
+
+def _native_halves(backend: str) -> list[str]:
+    """Return the half precisions that a backend computes faster than float32 here, the preferred first."""
+    if backend == "cuda":
+        import torch
+
+        return ["bf16", "fp16"] if torch.cuda.is_bf16_supported(including_emulation=False) else ["fp16"]
+    if backend == "openvino":
+        return [p for p in (_openvino_default(),) if p in HALVES]
+    return []
+
+
+def _check_half(precision: str, *, name: str, half: frozenset[str] | None, backend: str) -> None:
+    if half is not None and precision not in half:
+        raise RequestError(
+            f"Expected a precision in which {name} keeps its features (cosine similarity to float32 of 0.999); "
+            f"got {precision}. Use {' or '.join([*sorted(half), 'fp32'])}, or auto, which chooses."
+        )
+    if backend == "packed":
+        raise RequestError(f"Expected fp32 for packed bits; got {precision}. Use auto, which chooses.")
+    if backend == "openvino" and precision.upper() not in _openvino_capabilities():
+        raise UnavailableError(
+            f"Expected a precision that this processor computes; got {precision}. Use fp32, or auto, which chooses."
+        )
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO, without the telemetry that it would send over the network when imported."""
+    # Its own stub takes over where the package cannot be imported; None in sys.modules is Python's word for that.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+@functools.cache
+def _openvino_capabilities() -> tuple[str, ...]:
+    return tuple(import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+@functools.cache
+def _openvino_default() -> str:
+    """Return the precision that OpenVINO itself takes on this processor: a half only where it is native."""
+    openvino = import_openvino()
+    ops = openvino.opset13
+    x = ops.parameter([1, 1], dtype=np.float32)
+    tiny = openvino.Model([ops.relu(x)], [x], "tiny")
+    hint = openvino.Core().compile_model(tiny, "CPU").get_property("INFERENCE_PRECISION_HINT")
+    return _OPENVINO_NAMES.get(hint.get_type_name(), "fp32")

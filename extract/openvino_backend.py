@@ -1,0 +1,102 @@
+"""Networks on the processor with OpenVINO: traced once, compiled for the machine."""
+
+import time
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from extract.compute import cores, import_openvino
+from extract.errors import RequestError, first_line
+from extract.video import Image
+
+BATCHES = (16, 4, 8)  # that are tried, the first one first
+TRIES = 2  # of each: a shape's first run compiles its kernels
+PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+class OpenVINOBackend:
+    """Computes faces -> features; the same face gives the same bits in every batch and with any number of threads.
+
+    Parameters
+    ----------
+    faces_to_features : Module
+        (n, s, s, 3) uint8 RGB -> (n, d) float32, preprocessing included.
+    precision : {"fp32", "bf16", "fp16"}
+    threads : int, optional
+        Without it one a core.
+    """
+
+    def __init__(self, faces_to_features: nn.Module, *, precision: str, threads: int | None) -> None:
+        self._module, self._sizes = faces_to_features, BatchTrial(BATCHES)
+        self._config = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+            "INFERENCE_NUM_THREADS": threads or cores(),
+            "NUM_STREAMS": 1,  # measured: more streams are no faster
+        }
+        self._requests: dict[int, object] = {}
+
+    def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
+        """Turn (n, s, s, 3) uint8 RGB faces, at least one, into (n, d) float32 features."""
+        request = self._request(faces.shape[1])
+        # The output belongs to the request and is overwritten by the next run.
+        return np.concatenate(
+            [np.array(request.infer({0: batch})[0], np.float32) for batch in self._sizes.cut(faces)]  # type: ignore[attr-defined]
+        )
+
+    def _request(self, side: int) -> object:
+        if side not in self._requests:
+            model = _convert(self._module, side)
+            compiled = import_openvino().Core().compile_model(model, "CPU", self._config)
+            self._requests[side] = compiled.create_infer_request()
+        return self._requests[side]
+
+
+class BatchTrial:
+    """Cuts faces into batches, trying some sizes on the first ones and keeping the fastest.
+
+    Only for backends whose bits do not depend on the batch: no face is computed twice for the trial's sake.
+    """
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self._open = [size for size in sizes for _ in range(TRIES)]
+        self._rates: dict[int, float] = {}
+
+    @property
+    def best(self) -> int:
+        """The fastest size so far; the first one before any was tried."""
+        return max(self._rates, key=lambda size: self._rates[size]) if self._rates else self._open[0]
+
+    def cut(self, faces: Image) -> Iterator[Image]:
+        """Yield `faces` in batches; the time until the next one is asked for is a batch's."""
+        start = 0
+        while start < len(faces):
+            size = self._open[0] if self._open else self.best
+            begun = time.perf_counter()
+            batch = faces[start : start + size]
+            yield batch
+            if self._open and len(batch) == size:
+                self._open.pop(0)
+                rate = size / (time.perf_counter() - begun)
+                self._rates[size] = max(rate, self._rates.get(size, 0.0))
+            start += size
+
+
+def _convert(module: nn.Module, side: int) -> object:
+    openvino = import_openvino()
+    example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
+    try:
+        with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
+            warnings.simplefilter(
+                "ignore"
+            )  # of tracing: which of a network's paths is taken follows from its size
+            return openvino.convert_model(
+                module, example_input=example, input=[openvino.PartialShape([-1, side, side, 3])]
+            )
+    except Exception as error:  # whatever torch's tracer, the network, or OpenVINO's converter raises
+        raise RequestError(
+            f"Expected a network that OpenVINO converts; it failed ({first_line(error)}). Use backend torch."
+        ) from error

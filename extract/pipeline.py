@@ -123,6 +123,8 @@ def load_features(
         The `faces_key` of the crops.
     """
     key = features_key(extractor, faces)
+    if (X := store.gathered(key, rows)) is not None:
+        return Features(X, rows)
     index = store.feature_index(key)
     known = pd.MultiIndex.from_frame(index[["content", "face"]])
     missing = rows[~pd.MultiIndex.from_frame(rows[["content", "face"]]).isin(known)]
@@ -130,9 +132,7 @@ def load_features(
     steps = (part for part in parts for _ in _compute(part, extractor, store=store, key=key, faces=faces))
     for _ in track(steps, f"features {extractor.name}", len(missing)) if parts else ():
         pass
-    index = store.feature_index(key) if parts else index
-    places = rows[["content", "face"]].merge(index, on=["content", "face"], how="left", validate="1:1")
-    return Features(store.read_features(places), rows)
+    return Features(store.gather(key, rows), rows)
 
 
 def export_image_folder(

@@ -21,8 +21,11 @@ ROWS = 1024  # at a time: an SVC's bound holds rows x support vectors
 def score_error(models: FoldModels, X: Matrix) -> Floats:
     """Bound |exported score - `FoldModels.score`| for rows (n, d) float32: (n,) float64."""
     bound = {"logistic_regression": _linear, "svc": _svc, "random_forest": _forest, "xgboost": _boosted}
-    parts = [X[start : start + ROWS].astype(np.float64) for start in range(0, len(X), ROWS)]
-    errors = [np.concatenate([bound[models.classifier](m, rows) for rows in parts]) for m in models.models]
+    parts = [X[start : start + ROWS] for start in range(0, len(X), ROWS)]
+    errors = [
+        np.concatenate([bound[models.classifier](m, rows.astype(np.float64)) for rows in parts])
+        for m in models.models
+    ]
     scores = [np.abs(score(m, X, classifier=models.classifier)) for m in models.models]
     smallest = float(np.finfo(np.float32).tiny)  # below it, single precision has but zeros
     return np.asarray(np.mean(errors, axis=0) + _error(len(scores), np.mean(scores, axis=0)) + smallest)

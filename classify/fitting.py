@@ -18,6 +18,8 @@ from extract.progress import Track, no_progress
 
 Matrix = npt.NDArray[np.float32]
 
+SCORED = 65_536  # rows scored at a time: some classifiers copy what they score as float64
+
 
 @dataclass(frozen=True)
 class FoldModels:
@@ -38,9 +40,8 @@ class FoldModels:
 
     def score(self, X: Matrix) -> Floats:
         """Score rows (m, d) with the mean of all models: (m,) float64."""
-        kind = CLASSIFIERS[self.classifier]
         with threadpool_limits(limits=1):  # once for all: it takes longer than scoring a few rows
-            return np.asarray(np.mean([kind.score(model, X) for model in self.models], axis=0))
+            return np.asarray(np.mean([_score(model, X, self.classifier) for model in self.models], axis=0))
 
     def score_own(self, X: Matrix, fold: npt.NDArray[np.int64]) -> Floats:
         """Score rows (m, d) each with the model of the fold (m,) that tests it: (m,) float64."""
@@ -91,4 +92,9 @@ def fit(
 def score(model: Any, X: Matrix, *, classifier: str) -> Floats:
     """Score rows (m, d) with a fitted estimator: (m,) float64, higher = more likely fake."""
     with threadpool_limits(limits=1):
-        return CLASSIFIERS[classifier].score(model, X)
+        return _score(model, X, classifier)
+
+
+def _score(model: Any, X: Matrix, classifier: str) -> Floats:
+    blocks = [X[start : start + SCORED] for start in range(0, len(X) or 1, SCORED)]  # views
+    return np.concatenate([CLASSIFIERS[classifier].score(model, block) for block in blocks])

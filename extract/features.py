@@ -70,6 +70,7 @@ def compute_features(
     workers : int
         Processes, each with its own networks and its share of the cores. Plugins compute in this process.
     """
+    extractors = [e for e in extractors if store.gathered(features_key(e, faces), rows) is None]
     far = [e for e in extractors if isinstance(e, FrozenNetwork)] if workers > 1 else []
     near = [e for e in extractors if e not in far]
     for group in (near, far):

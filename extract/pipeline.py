@@ -129,10 +129,10 @@ def load_features(
         See `compute_features`.
     """
     key = features_key(extractor, faces)
+    if (X := store.gathered(key, rows)) is not None:
+        return Features(X, rows)
     compute_features(rows, [extractor], store=store, faces=faces, workers=workers, track=track)
-    index = store.feature_index(key)
-    places = rows[["content", "face"]].merge(index, on=["content", "face"], how="left", validate="1:1")
-    return Features(store.read_features(places), rows)
+    return Features(store.gather(key, rows), rows)
 
 
 def export_image_folder(

@@ -3,6 +3,7 @@
     hashes/<hash of the path>.json               what a file's content hash was, at which size and time
     faces/<face settings>/<content>/             0000.png, 0001.png, ... and index.json
     features/<features key>/part-<id>/           X.npy (n, d) float32 and rows.parquet (content, face)
+    features/<features key>/matrix-<id>/         the same of the faces that were asked for, in one file
     scratch/                                     what is being written; renamed into place when complete
 
 The key of everything is the clip's bytes; labels and identities are in the manifest alone.
@@ -30,6 +31,7 @@ from extract.files import (
     write_bytes,
     write_json,
 )
+from extract.matrices import Matrix, feature_index, is_unused, matrix_name, open_matrix, write_matrix
 from extract.video import Image
 
 
@@ -44,8 +46,11 @@ class Store:
         return self.root / "scratch"
 
     def sweep(self) -> None:
-        """Delete scratch that killed writers left behind more than a day ago."""
+        """Delete scratch that killed writers left behind more than a day ago, and matrices unused for a week."""
         sweep(self.scratch)
+        for matrix in self._matrices():
+            if is_unused(matrix):
+                discard(matrix, scratch=self.scratch)
 
     # -- hashes ----------------------------------------------------------------------------------------------
 
@@ -95,50 +100,60 @@ class Store:
 
     def feature_index(self, key: str) -> pd.DataFrame:
         """Return where each stored feature row is: ``content``, ``face``, ``part`` (path), ``row``; no repeats."""
-        parts = sorted((self.root / "features" / key).glob("part-*/rows.parquet"))
-        tables = [
-            pd.read_parquet(part).assign(part=str(part.parent), row=lambda t: np.arange(len(t)))
-            for part in parts
-        ]
-        if not tables:
-            return pd.DataFrame({"content": [], "face": [], "part": [], "row": []}).astype(
-                {"content": "str", "face": int, "part": "str", "row": int}
-            )
-        return pd.concat(tables, ignore_index=True).drop_duplicates(["content", "face"])
+        return feature_index(self._features_folder(key))
 
     def write_features(self, key: str, rows: pd.DataFrame, *, X: npt.NDArray[np.float32]) -> None:
         """Store features (n, d) float32 of n faces, given as rows of ``content`` and ``face``."""
         name = digest(rows[["content", "face"]].to_numpy().tolist())[:32]
-        final = self.root / "features" / key / f"part-{name}"
+        final = self._features_folder(key) / f"part-{name}"
         with whole_directory(final, scratch=self.scratch) as folder:
             rows[["content", "face"]].to_parquet(folder / "rows.parquet", index=False)
             np.save(folder / "X.npy", X, allow_pickle=False)
 
     def has_features(self, key: str) -> bool:
         """Whether any features are stored under a key."""
-        return any((self.root / "features" / key).glob("part-*"))
+        return any(self._features_folder(key).glob("part-*"))
 
-    def read_features(self, places: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Gather rows of `feature_index`, at least one, into one (n, d) float32 array, in their order.
+    def gathered(self, key: str, rows: pd.DataFrame) -> Matrix | None:
+        """Return what `gather` returns where it was gathered before, else None; no part is looked at."""
+        return open_matrix(self._features_folder(key) / matrix_name(rows))
+
+    def gather(self, key: str, rows: pd.DataFrame) -> Matrix:
+        """Return the stored features of faces, given as rows of ``content`` and ``face``, mapped from one file.
+
+        The file is made when first asked for, and kept beside the parts until nobody has asked for a week.
+
+        Returns
+        -------
+        (n, d) float32
+            A read-only `numpy.memmap`, in the order of the rows. It stays readable when the file is deleted; processes
+            that are given it open the file by its name.
 
         Raises
         ------
         LookupError
-            A row without a part: its features are not stored.
+            A face whose features are not stored.
+
+        Notes
+        -----
+        Memory grows with the rows, not with their features. Measured for 1,000,000 x 1,024 (4.1 GB) in 7,813 parts:
+        0.85 GB at the peak, packages included, 17 s; found again in 0.2 s.
         """
-        if places["part"].isna().any():
-            lost = places[places["part"].isna()].iloc[0]
-            raise LookupError(
-                f"Expected stored features of face {lost['face']} of {lost['content']}; there are none. Run again."
-            )
-        parts = {
-            part: np.load(Path(str(part)) / "X.npy", mmap_mode="r", allow_pickle=False)
-            for part in places["part"].unique()
-        }
-        X = np.empty((len(places), next(iter(parts.values())).shape[1]), np.float32)
-        for part, rows in places.groupby("part", sort=False).indices.items():
-            X[rows] = parts[part][places["row"].to_numpy()[rows]]
+        features = self._features_folder(key)
+        folder = features / matrix_name(rows)
+        if (X := open_matrix(folder)) is None:
+            with whole_directory(folder, scratch=self.scratch) as unfinished:
+                write_matrix(unfinished, rows, features=features)
+            X = open_matrix(folder)
+        if X is None:
+            raise LookupError(f"Expected {folder}, written just now; it was purged meanwhile. Run again.")
         return X
+
+    def _features_folder(self, key: str) -> Path:
+        return self.root / "features" / key
+
+    def _matrices(self) -> list[Path]:
+        return list((self.root / "features").glob("**/matrix-*"))
 
     # -- the right to be forgotten ---------------------------------------------------------------------------
 
@@ -152,16 +167,20 @@ class Store:
         """Delete every trace of clips, and of one path, from the caches; returns the number of things deleted."""
         hashes = [f for f in (self.root / "hashes").glob("*.json") if _is_trace(read_json(f), contents, path)]
         faces = [f for f in (self.root / "faces").glob("*/*") if f.name in contents]
-        unfinished = [f for f in self.scratch.glob("*") if _is_unfinished_trace(f, contents, path)]
         parts = [part.parent for part in (self.root / "features").glob("**/part-*/rows.parquet")]
         deleted = sum(self._purge_part(part, contents) for part in parts)
         for folder in faces:
             discard(folder, scratch=self.scratch)
+        # Once no part names the clips, and scratch before what it is renamed to: nothing gathered meanwhile is missed.
+        unfinished = [f for f in self.scratch.glob("*") if _is_unfinished_trace(f, contents, path)]
         for entry in unfinished:
             remove(entry)
+        matrices = [matrix for matrix in self._matrices() if _names(matrix, contents)]
+        for matrix in matrices:  # whole: it is gathered again from the parts when it is asked for
+            discard(matrix, scratch=self.scratch)
         for file in hashes:  # last: they are how a purge that was killed finds the clip again
             file.unlink(missing_ok=True)
-        return deleted + len(hashes) + len(faces) + len(unfinished)
+        return deleted + len(hashes) + len(faces) + len(unfinished) + len(matrices)
 
     def _purge_part(self, part: Path, contents: Sequence[str]) -> int:
         rows = pd.read_parquet(part / "rows.parquet")
@@ -210,6 +229,13 @@ def _is_unfinished_trace(entry: Path, contents: Sequence[str], path: Path | None
             return False
         return any(content in text for content in contents) or (path is not None and str(path) in text)
     try:
-        return bool(pd.read_parquet(entry / "rows.parquet")["content"].isin(contents).any())
-    except (OSError, ValueError):  # no rows yet, or half of them: then no features either
-        return False
+        return _names(entry, contents)
+    except (OSError, ValueError):
+        # Rows are written first: where they lack, half or all, features are what a killed deletion left of somebody.
+        return (entry / "X.npy").exists()
+
+
+def _names(folder: Path, contents: Sequence[str]) -> bool:
+    """Whether a part or a matrix has rows of a clip."""
+    table = pd.read_parquet(folder / "rows.parquet", columns=["content"])
+    return bool(table["content"].isin(contents).any())

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ParameterGrid, cross_val_predict
@@ -9,6 +10,7 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_info, threadpool_limits
 from xgboost import XGBClassifier
 
+from classify import fitting
 from classify.fitting import fit_fold_models
 from classify.folds import fold_numbers
 from classify.metrics import SELECTION, evaluate
@@ -255,6 +257,34 @@ def test_new_rows_get_the_same_bits_from_two_processes(noisy, thirds):
     request = {"classifier": "xgboost", "params": {"n_estimators": 5}, "folds": thirds(66), "seed": SEED}
     one, two = (fit_fold_models(X, y, n_jobs=n_jobs, **request).score(new) for n_jobs in (1, 2))
     assert one.tobytes() == two.tobytes()
+
+
+@every_classifier
+def test_many_rows_are_scored_block_by_block(noisy, thirds, monkeypatch, name):
+    (X, y), (new, _) = noisy(), noisy(n=17, seed=2)
+    params = next(iter(ParameterGrid(GRIDS[name])))
+    models = fit_fold_models(X, y, classifier=name, params=params, folds=thirds(66), seed=SEED)
+    whole, sizes, real = models.score(new), [], type(CLASSIFIERS[name]).score
+
+    def count(kind, fitted, rows):
+        sizes.append(len(rows))
+        return real(kind, fitted, rows)
+
+    monkeypatch.setattr(type(CLASSIFIERS[name]), "score", count)
+    monkeypatch.setattr(fitting, "SCORED", 8)
+    np.testing.assert_allclose(models.score(new), whole, rtol=1e-12)
+    assert sizes == [8, 8, 1] * 3
+
+
+def test_processes_map_a_matrix_that_is_mapped_from_a_file_and_get_the_same_bits(noisy, thirds, tmp_path):
+    X, y = noisy()
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    where = Parallel(n_jobs=2)(delayed(lambda X: (X.filename, X.flags.writeable))(mapped) for _ in range(2))
+    assert where == [(tmp_path / "X.npy", False)] * 2
+    request = {"classifier": "svc", "grid": {"C": [0.1, 1.0]}, "metric": "auc", "seed": SEED}
+    one, two = (search(rows, y, folds=thirds(66), n_jobs=2, **request) for rows in (X, mapped))
+    assert one.scores.tobytes() == two.scores.tobytes()
 
 
 def test_folds_of_different_sizes_keep_their_rows(noisy):

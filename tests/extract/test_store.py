@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.speed import store as speed
+from extract import matrices as matrices_module
 from extract import store as store_module
 from extract.faces import Faces
 from extract.files import STALE_SECONDS, write_json
@@ -52,10 +55,8 @@ def vectors(rows):
     return np.stack([vector(row.content, row.face) for row in rows.itertuples()])
 
 
-def read(store, rows, key=FEATURES):
-    places = rows.merge(store.feature_index(key), on=["content", "face"], how="left", validate="1:1")
-    assert places["part"].notna().all()
-    return store.read_features(places)
+def matrices(store):
+    return sorted((store.root / "features").glob("*/*/matrix-*"))
 
 
 def everything_in(folder):
@@ -240,7 +241,7 @@ def test_features_come_back_bit_for_bit(store, rng):
     X = rng.normal(size=(3, 5)).astype(np.float32)
     X[1, :3] = np.nan, np.inf, -0.0
     store.write_features(FEATURES, rows, X=X)
-    got = store.read_features(store.feature_index(FEATURES))
+    got = store.gather(FEATURES, rows)
     assert got.dtype == np.float32
     assert got.tobytes() == X.tobytes()
 
@@ -295,7 +296,7 @@ def test_any_sequence_of_overlapping_writes_gives_each_face_its_own_vector(write
         assert sorted(zip(index["content"], index["face"], strict=True)) == written
         random.shuffle(written)
         rows = rows_of(*written)
-        np.testing.assert_array_equal(read(store, rows), vectors(rows))
+        np.testing.assert_array_equal(store.gather(FEATURES, rows), vectors(rows))
 
 
 @settings(max_examples=15, deadline=None)
@@ -310,16 +311,198 @@ def test_purging_after_any_sequence_of_writes_leaves_exactly_the_others(writes):
         index = store.feature_index(FEATURES)
         assert sorted(zip(index["content"], index["face"], strict=True)) == left
         if left:
-            np.testing.assert_array_equal(read(store, rows_of(*left)), vectors(rows_of(*left)))
+            np.testing.assert_array_equal(store.gather(FEATURES, rows_of(*left)), vectors(rows_of(*left)))
 
 
 @pytest.mark.parametrize("some", [True, False], ids=["some stored", "none stored"])
 def test_faces_that_are_not_stored_are_refused_and_not_made_up(store, some):
     store.write_features(FEATURES, rows_of((A, 0)), X=vectors(rows_of((A, 0))))
-    wanted = rows_of((A, 0), (B, 1)) if some else rows_of((B, 0), (B, 1))
-    places = wanted.merge(store.feature_index(FEATURES), on=["content", "face"], how="left")
-    with pytest.raises((ValueError, OSError, LookupError)):
-        store.read_features(places)
+    wanted = rows_of((A, 0), (B, 1)) if some else rows_of((B, 1), (B, 0))
+    with pytest.raises(LookupError, match=r"stored features of face 1 of b{64}; there are none\. Run again"):
+        store.gather(FEATURES, wanted)
+    assert matrices(store) == list(store.scratch.iterdir()) == []
+
+
+# -- gathered matrices ---------------------------------------------------------------------------------------
+
+
+def by_hand(store, rows, key=FEATURES):
+    """Gather rows one by one."""
+    index = store.feature_index(key).set_index(["content", "face"])
+    places = [index.loc[(row.content, row.face)] for row in rows.itertuples()]
+    return np.stack([np.load(Path(place["part"]) / "X.npy")[place["row"]] for place in places])
+
+
+@pytest.fixture
+def stored(store):
+    """Three parts of 40 faces with 5 features, one of them longer than a block."""
+    rng = np.random.default_rng(3)
+    for content, n in ((B, 12), (A, 8), (C, 20)):
+        rows = rows_of(*((content, face) for face in range(n)))
+        store.write_features(FEATURES, rows, X=rng.normal(size=(n, 5)).astype(np.float32))
+    return store
+
+
+@pytest.fixture
+def blocks_of(monkeypatch):
+    return lambda n: monkeypatch.setattr(matrices_module, "BLOCK", n)
+
+
+FORTY = rows_of(*((content, face) for content, n in ((C, 20), (B, 12), (A, 8)) for face in range(n)))
+ORDERS = {
+    "as written": FORTY,
+    "backwards": FORTY[::-1],
+    "shuffled": FORTY.sample(frac=1, random_state=0),
+    "a part of it": FORTY[7:29:3],
+    "one": FORTY[5:6],
+}
+
+
+@pytest.mark.parametrize("size", [1, 3, 4096])
+@pytest.mark.parametrize("rows", ORDERS.values(), ids=ORDERS)
+def test_rows_are_gathered_in_their_order(stored, blocks_of, rows, size):
+    blocks_of(size)
+    X = stored.gather(FEATURES, rows)
+    assert X.tobytes() == by_hand(stored, rows).tobytes()
+    assert (X.shape, X.dtype) == ((len(rows), 5), np.float32)
+
+
+def test_a_matrix_is_mapped_from_its_file_and_cannot_be_written(stored):
+    X = stored.gather(FEATURES, FORTY)
+    assert isinstance(X, np.memmap)
+    assert X.filename == matrices(stored)[0] / "X.npy"
+    with pytest.raises(ValueError, match="read-only"):
+        X[0] = 0
+
+
+def test_a_matrix_is_found_again_without_its_parts(stored, monkeypatch):
+    assert stored.gathered(FEATURES, FORTY) is None
+    X = np.array(stored.gather(FEATURES, FORTY))
+    monkeypatch.setattr(matrices_module, "feature_index", None)
+    monkeypatch.setattr(matrices_module, "write_matrix", None)
+    again = Store(stored.root)
+    for found in (again.gather(FEATURES, FORTY.copy()), again.gathered(FEATURES, FORTY)):
+        np.testing.assert_array_equal(found, X)
+    assert len(matrices(stored)) == 1
+
+
+def test_columns_and_index_beside_the_faces_do_not_matter(stored):
+    stored.gather(FEATURES, FORTY)
+    other = FORTY.assign(label=1, face=FORTY["face"].astype("int32")).set_index("label")
+    assert stored.gathered(FEATURES, other) is not None
+
+
+def test_other_rows_another_order_and_another_key_are_other_matrices(stored):
+    swapped = rows_of((A, 1), (A, 0))
+    for rows in (FORTY, FORTY[::-1], FORTY[1:], swapped, swapped[::-1]):
+        assert stored.gathered(FEATURES, rows) is None
+        stored.gather(FEATURES, rows)
+    assert len(matrices(stored)) == 5
+    assert stored.gathered(NETS[1], FORTY) is None
+
+
+def test_a_matrix_is_in_formats_that_other_tools_open(stored):
+    stored.gather(FEATURES, FORTY)
+    (folder,) = matrices(stored)
+    assert sorted(path.name for path in folder.iterdir()) == ["X.npy", "rows.parquet"]
+    np.testing.assert_array_equal(np.load(folder / "X.npy", allow_pickle=False), by_hand(stored, FORTY))
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "rows.parquet"), FORTY, check_dtype=False)
+
+
+def test_a_matrix_is_not_a_part(stored):
+    index = stored.feature_index(FEATURES)
+    stored.gather(FEATURES, FORTY)
+    pd.testing.assert_frame_equal(stored.feature_index(FEATURES), index)
+    for part in (stored.root / "features" / FEATURES).glob("part-*"):
+        shutil.rmtree(part)
+    assert not stored.has_features(FEATURES)
+
+
+def test_features_of_one_key_that_differ_in_width_are_refused(store):
+    store.write_features(FEATURES, rows_of((A, 0)), X=np.zeros((1, 3), np.float32))
+    store.write_features(FEATURES, rows_of((B, 0)), X=np.zeros((1, 4), np.float32))
+    with pytest.raises(ValueError, match=r"Expected 3 features of every face .*; got 4 of one"):
+        store.gather(FEATURES, rows_of((A, 0), (B, 0)))
+
+
+def die_after(monkeypatch, blocks, *, leave):
+    """Let gathering die after some blocks; `leave` what it has written, as a kill does."""
+    real = matrices_module._blocks
+
+    def some(places):
+        yield from itertools.islice(real(places), blocks)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(matrices_module, "_blocks", some)
+    if leave:
+        monkeypatch.setattr(shutil, "rmtree", lambda *arguments, **keywords: None)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3])
+@pytest.mark.parametrize("leave", [False, True], ids=["interrupted", "killed"])
+def test_gathering_that_dies_in_the_middle_leaves_no_matrix(stored, monkeypatch, blocks, leave):
+    with monkeypatch.context() as patch:
+        die_after(patch, blocks, leave=leave)
+        with pytest.raises(KeyboardInterrupt):
+            stored.gather(FEATURES, FORTY)
+    assert stored.gathered(FEATURES, FORTY) is None
+    assert len(list(stored.scratch.iterdir())) == leave
+    np.testing.assert_array_equal(stored.gather(FEATURES, FORTY), by_hand(stored, FORTY))
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_purge_removes_what_killed_gathering_left(stored, monkeypatch, blocks):
+    with monkeypatch.context() as patch:
+        die_after(patch, blocks, leave=True)
+        with pytest.raises(KeyboardInterrupt):
+            stored.gather(FEATURES, FORTY)
+    stored.purge([A])
+    assert list(stored.scratch.iterdir()) == []
+
+
+def test_several_that_gather_at_once_see_one_whole_matrix(stored):
+    expected, start = by_hand(stored, FORTY), threading.Barrier(6)
+
+    def gather(_):
+        start.wait()
+        return stored.gather(FEATURES, FORTY)
+
+    with ThreadPoolExecutor(6) as pool:
+        for X in pool.map(gather, range(6)):
+            np.testing.assert_array_equal(X, expected)
+    assert len(matrices(stored)) == 1
+    assert list(stored.scratch.iterdir()) == []
+
+
+def test_matrices_that_nobody_asked_for_are_swept_and_open_ones_stay_readable(stored):
+    old, used = stored.gather(FEATURES, FORTY), stored.gather(FEATURES, FORTY[::-1])
+    stored.gather(FEATURES, FORTY[:3])
+    for folder in matrices(stored):
+        os.utime(folder, (time.time() - matrices_module.UNUSED_SECONDS - 60,) * 2)
+    assert stored.gathered(FEATURES, FORTY[::-1]) is not None  # used again just now
+    stored.sweep()
+    assert matrices(stored) == [used.filename.parent]
+    np.testing.assert_array_equal(old, by_hand(stored, FORTY))
+    np.testing.assert_array_equal(stored.gather(FEATURES, FORTY), old)
+    assert list(stored.scratch.iterdir()) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(FACES, min_size=1, max_size=6, unique=True), min_size=1, max_size=5),
+    st.integers(1, 4),
+    st.data(),
+)
+def test_any_rows_of_any_overlapping_parts_are_gathered(writes, block, data):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matrices_module, "BLOCK", block)
+        store = Store(Path(folder))
+        for pairs in writes:
+            store.write_features(FEATURES, rows_of(*pairs), X=vectors(rows_of(*pairs)))
+        written = sorted({pair for pairs in writes for pair in pairs})
+        for _ in range(3):
+            asked = data.draw(st.lists(st.sampled_from(written), min_size=1, unique=True))
+            np.testing.assert_array_equal(store.gather(FEATURES, rows_of(*asked)), vectors(rows_of(*asked)))
 
 
 # -- purge ---------------------------------------------------------------------------------------------------
@@ -340,6 +523,8 @@ def filled(store):
     for key in NETS:
         store.write_features(key, ROWS[:4], X=vectors(ROWS[:4]))
         store.write_features(key, ROWS[4:], X=vectors(ROWS[4:]))
+        for rows in (ROWS, ROWS[2:]):
+            store.gather(key, rows)
     return store
 
 
@@ -351,7 +536,7 @@ def traces(store, content):
         if content in str(p) or (p.is_file() and content.encode() in p.read_bytes())
     ]
     tables = [p for p in store.root.rglob("*.parquet") if content in set(pd.read_parquet(p)["content"])]
-    return found + tables
+    return found + tables + [p for p in store.root.rglob("X.npy") if ord(content[0]) in np.load(p)[:, 0]]
 
 
 def test_purge_removes_every_trace(filled):
@@ -369,12 +554,23 @@ def test_purge_leaves_everything_else_bit_for_bit(filled):
     untouched = {n: d for n, d in files.items() if not n.startswith("features") and A.encode() not in d}
     assert {name: after[name] for name in untouched} == untouched
     for key in NETS:
-        assert read(filled, ROWS[2:], key).tobytes() == vectors(ROWS[2:]).tobytes()
+        assert filled.gather(key, ROWS[2:]).tobytes() == vectors(ROWS[2:]).tobytes()
 
 
 def test_purge_counts_what_it_deleted(filled):
-    assert filled.purge([A]) == 1 + 2 + 1 + 2 * len(NETS)
+    assert filled.purge([A]) == 1 + 2 + 1 + (2 + 1) * len(NETS)
     assert filled.purge([A]) == 0
+
+
+def test_purge_deletes_the_matrices_of_a_clip_and_no_others(filled):
+    opened = {key: filled.gather(key, ROWS) for key in NETS}
+    filled.purge([A])
+    for key, X in opened.items():
+        assert filled.gathered(key, ROWS) is None
+        assert filled.gathered(key, ROWS[2:]) is not None
+        np.testing.assert_array_equal(X, vectors(ROWS))  # whoever has it open can go on
+        with pytest.raises(LookupError, match="Run again"):
+            filled.gather(key, ROWS)
 
 
 def test_purge_of_an_unknown_clip_changes_nothing(filled):
@@ -435,7 +631,7 @@ def kill_rmtree(monkeypatch, which):
     real = shutil.rmtree
 
     def rmtree(path, *arguments, **keywords):
-        if Path(path).name.startswith(which):
+        if Path(path).name.startswith(which) and Path(path).is_dir():
             next(p for p in sorted(Path(path).iterdir(), reverse=True) if p.is_file()).unlink()
             raise KeyboardInterrupt
         real(path, *arguments, **keywords)
@@ -464,4 +660,41 @@ def test_a_purge_killed_among_the_features_leaves_a_store_that_works(store, monk
             store.purge([A])
     if store.feature_index(FEATURES).empty:
         store.write_features(FEATURES, rows, X=vectors(rows))
-    np.testing.assert_array_equal(read(store, rows), vectors(rows))
+    np.testing.assert_array_equal(store.gather(FEATURES, rows), vectors(rows))
+
+
+@pytest.mark.parametrize("which", ["part-", "matrix-"])
+def test_a_purge_killed_amid_a_deletion_is_completed_by_another(filled, monkeypatch, which):
+    with monkeypatch.context() as patch:
+        kill_rmtree(patch, which)
+        with pytest.raises(KeyboardInterrupt):
+            filled.purge([A])
+    filled.purge([A])
+    assert traces(filled, A) == []
+
+
+# -- a million faces -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_a_million_faces_are_gathered_folded_and_read_in_a_third_of_their_memory(store):
+    """Sparse parts of 1,024 features each, of which the first row alone is written."""
+    faces, dim = 1_000_000, 1024
+    rows = speed.table(faces)
+    for start in range(0, faces, speed.PART):
+        part = store.root / "features" / speed.KEY / f"part-{start:07d}"
+        part.mkdir(parents=True)
+        here = rows[["content", "face"]].iloc[start : start + speed.PART]
+        here.to_parquet(part / "rows.parquet", index=False)
+        X = np.lib.format.open_memmap(part / "X.npy", mode="w+", dtype=np.float32, shape=(len(here), dim))
+        X[0] = start + np.arange(dim)
+    done = [
+        speed.measure_apart(step, store.root, faces=faces) for step in ("gather", "read 5 training parts")
+    ]
+    assert max(step["peak"] for step in done) < faces * dim * 4 / 1e9 / 3
+    assert sum(step["seconds"] for step in done) < 60
+    X = store.gathered(speed.KEY, rows)
+    assert X.shape == (faces, dim)
+    np.testing.assert_array_equal(X[:: speed.PART, 7], np.arange(0, faces, speed.PART) + 7)
+    np.testing.assert_array_equal(X[5 * speed.PART - 2 : 5 * speed.PART + 1, dim - 1], [0, 0, 1663])

@@ -131,7 +131,7 @@ class FrozenNetwork:
     @functools.cached_property
     def _backend(self) -> Backend:
         _ = self.dim  # before a GPU takes the network over
-        return make_backend(self.backend, self.prepared, self.precision, self.recipe.compute.threads)
+        return make_backend(self._network, self.prepared, self.recipe.compute, (self.backend, self.precision))
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""
@@ -141,15 +141,20 @@ class FrozenNetwork:
         return self._backend(faces) if len(faces) else np.empty((0, self.dim), np.float32)
 
 
-def make_backend(name: str, prepared: FacesToFeatures, precision: str, threads: int | None) -> Backend:
-    """Make what computes a network; what a backend needs is imported with it."""
-    if name == "openvino":
+def make_backend(
+    network: Network, prepared: FacesToFeatures, asked: ComputeSettings, chosen: tuple[str, str]
+) -> Backend:
+    """Make what computes a network, as `choose` chose it; what a backend needs is imported with it."""
+    backend, precision = chosen
+    if backend == "openvino":
         from extract.openvino_backend import OpenVINOBackend
 
-        return OpenVINOBackend(prepared, precision=precision, threads=threads)
+        return OpenVINOBackend(
+            prepared, precision=precision, threads=asked.threads, any_batch=network.any_batch
+        )
     from extract.torch_backend import CudaBackend, TorchBackend
 
-    return (CudaBackend if name == "cuda" else TorchBackend)(prepared, precision=precision)
+    return (CudaBackend if backend == "cuda" else TorchBackend)(prepared, precision=precision)
 
 
 def check_extractor(settings: ExtractorSettings) -> None:

@@ -30,6 +30,8 @@ class Network:
         What its input is normalised with.
     half : frozenset of {"bf16", "fp16"}, optional
         Half precisions in which features keep a cosine similarity of 0.999 to float32; None: not measured.
+    any_batch : bool
+        Whether a face's features in OpenVINO are known to be the same bits in batches of all sizes.
     binary : bool
         Whether its convolutions have binary weights and inputs.
     """
@@ -40,6 +42,7 @@ class Network:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     half: frozenset[str] | None = None
+    any_batch: bool = False
     binary: bool = False
 
 
@@ -100,9 +103,11 @@ def _first(classifier: Any) -> str:
 
 
 def _register_timm(name: str, model: str, title: str, half: Sequence[str] = ("bf16", "fp16")) -> None:
-    NETWORKS.add(
-        name, lambda size: replace(timm_network(model, size, name=name, title=title), half=frozenset(half))
-    )
+    def describe(size: int) -> Network:
+        known = timm_network(model, size, name=name, title=title)
+        return replace(known, half=frozenset(half), any_batch=True)
+
+    NETWORKS.add(name, describe)
 
 
 _register_timm("inception_v4", "inception_v4.tf_in1k", "Inception-v4")

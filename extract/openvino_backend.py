@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,13 @@ from extract.errors import RequestError, first_line
 from extract.video import Image
 
 BATCHES = (16, 4, 8)  # that are tried, the first one first
+FIXED = 8  # where the bits depend on the batch
 TRIES = 2  # of each: a shape's first run compiles its kernels
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
 class OpenVINOBackend:
-    """Computes faces -> features; the same face gives the same bits in every batch and with any number of threads.
+    """Computes faces -> features; the same face gives the same bits, whatever stands beside it, with any threads.
 
     Parameters
     ----------
@@ -28,28 +30,42 @@ class OpenVINOBackend:
     precision : {"fp32", "bf16", "fp16"}
     threads : int, optional
         Without it one a core.
+    any_batch : bool
+        Whether the network's bits are known not to depend on the size of the batch: then the fastest size is found
+        on the way, and single faces cost no more than they must. Otherwise batches are padded to one size.
     """
 
-    def __init__(self, faces_to_features: nn.Module, *, precision: str, threads: int | None) -> None:
-        self._module, self._sizes = faces_to_features, BatchTrial(BATCHES)
+    def __init__(
+        self, faces_to_features: nn.Module, *, precision: str, threads: int | None, any_batch: bool
+    ) -> None:
+        self._module, self._any_batch = faces_to_features, any_batch
+        self._sizes = BatchTrial(BATCHES if any_batch else (FIXED,))
         self._config = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
             "INFERENCE_NUM_THREADS": threads or cores(),
             "NUM_STREAMS": 1,  # measured: more streams are no faster
         }
-        self._requests: dict[int, object] = {}
+        self._requests: dict[int, Any] = {}
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces, at least one, into (n, d) float32 features."""
         request = self._request(faces.shape[1])
         # The output belongs to the request and is overwritten by the next run.
+        batches = self._sizes.cut(faces)
         return np.concatenate(
-            [np.array(request.infer({0: batch})[0], np.float32) for batch in self._sizes.cut(faces)]  # type: ignore[attr-defined]
+            [np.array(request.infer({0: self._padded(b)})[0][: len(b)], np.float32) for b in batches]
         )
 
-    def _request(self, side: int) -> object:
+    def _padded(self, batch: Image) -> Image:
+        if self._any_batch or len(batch) == FIXED:
+            return batch
+        return np.concatenate([batch, np.zeros((FIXED - len(batch), *batch.shape[1:]), np.uint8)])
+
+    def _request(self, side: int) -> Any:
         if side not in self._requests:
             model = _convert(self._module, side)
+            if not self._any_batch:
+                model.reshape([FIXED, side, side, 3])
             compiled = import_openvino().Core().compile_model(model, "CPU", self._config)
             self._requests[side] = compiled.create_infer_request()
         return self._requests[side]
@@ -85,7 +101,7 @@ class BatchTrial:
             start += size
 
 
-def _convert(module: nn.Module, side: int) -> object:
+def _convert(module: nn.Module, side: int) -> Any:
     openvino = import_openvino()
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     try:

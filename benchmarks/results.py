@@ -4,7 +4,7 @@ run.json                      the key of the run: a folder is continued by the s
 counts.json                   faces, clips, fakes that were tested, and clips whose person is not known
 suite.toml                    the resolved suite, which runs again
 environment.json              Python, platform, package versions
-extractors.json               per extractor: title, fingerprint, where its weights came from
+extractors.json               per extractor: title, fingerprint, where its weights came from, backend and precision
 faces.parquet                 one line a face: content, frame, box, clip, label, identity, ..., fold (-1: not tested)
 audit.csv                     what the two sides of each fold share, as `classify.audit` counts it
 skipped.csv                   inputs that were not, or not wholly, used, with the reason
@@ -54,7 +54,7 @@ PACKAGES = (
         "torch",
         "torchvision",
     ),
-    *("timm", "facenet-pytorch", "opencv-python", "imagehash"),
+    *("timm", "facenet-pytorch", "opencv-python", "imagehash", "openvino", "numba"),
 )
 
 

@@ -4,6 +4,7 @@ from benchmarks.results import Finished, Run
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
+from extract.compute import HALVES
 
 FEW = 30  # people below which an interval is called uncertain itself
 
@@ -74,6 +75,7 @@ def run_notes(
         selection(run),
         *([f"Not converged: {unconverged}."] if unconverged else []),
         *marks(run),
+        *rounded(run),
         *(
             [f"[In brackets] as published: {suite.published.source}."]
             if published and suite.published
@@ -172,6 +174,14 @@ def marks(run: Finished) -> list[str]:
         f"Marked (random): random, untrained weights ({', '.join(names)}); such figures say nothing about the "
         "trained network."
     ]
+
+
+def rounded(run: Finished) -> list[str]:
+    """Say which extractors computed in half precision."""
+    names = [entry["title"] for entry in run.extractors.values() if entry.get("precision") in HALVES]
+    if not names:
+        return []
+    return [f"Features computed in half precision: {', '.join(names)}; --precision fp32 computes them in float32."]
 
 
 def _unconverged(run: Run) -> str:

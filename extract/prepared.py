@@ -22,8 +22,8 @@ class FacesToFeatures(nn.Module):
         One number a channel, in units of the brightest pixel.
     """
 
-    mean: Tensor
-    std: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(
         self,
@@ -37,8 +37,8 @@ class FacesToFeatures(nn.Module):
         super().__init__()
         self.network, self.size = network, size
         self.seen = round(size / crop_fraction)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def preprocess(self, faces: Tensor) -> Tensor:
         """Scale faces to the network's input and normalise them: (n, 3, size, size) float32."""
@@ -46,7 +46,7 @@ class FacesToFeatures(nn.Module):
         if x.shape[-1] != self.seen:
             x = F.interpolate(x, size=(self.seen, self.seen), mode="bicubic", antialias=True).clamp(0, 1)
         edge = (self.seen - self.size) // 2
-        return (x[..., edge : edge + self.size, edge : edge + self.size] - self.mean) / self.std
+        return (x[..., edge : edge + self.size, edge : edge + self.size] - self.pixel_mean) / self.pixel_std
 
     def forward(self, faces: Tensor) -> Tensor:
         features: Tensor = self.network(self.preprocess(faces))

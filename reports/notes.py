@@ -181,7 +181,9 @@ def rounded(run: Finished) -> list[str]:
     names = [entry["title"] for entry in run.extractors.values() if entry.get("precision") in HALVES]
     if not names:
         return []
-    return [f"Features computed in half precision: {', '.join(names)}; --precision fp32 computes them in float32."]
+    return [
+        f"Features computed in half precision: {', '.join(names)}; --precision fp32 computes them in float32."
+    ]
 
 
 def _unconverged(run: Run) -> str:

@@ -78,7 +78,10 @@ class PngFaces(Dataset[torch.Tensor]):
 
     def __init__(self, rows: pd.DataFrame, store: Store, extractor: FrozenNetwork) -> None:
         self._rows, self._store = rows, store
-        self._mean, self._std = extractor.prepared.mean[0].clone(), extractor.prepared.std[0].clone()
+        self._mean, self._std = (
+            extractor.prepared.pixel_mean[0].clone(),
+            extractor.prepared.pixel_std[0].clone(),
+        )
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -71,6 +71,7 @@ def test_the_environment_names_every_version(finished):
 
 def test_an_extractor_is_described(finished):
     described = {"title": "Pixel means", "fingerprint": "pixels 1", "weights": "plugin", "source": "plugin"}
+    described |= {"backend": "plugin", "precision": "own"}
     assert read(finished / "extractors.json") == {"pixels": described}
 
 

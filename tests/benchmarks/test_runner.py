@@ -77,7 +77,7 @@ def two_extractors(plugin):
 def test_a_run_says_what_it_runs_on_and_what_it_left_out(tiny, machine, said, tmp_path):
     folder = run(tiny(), machine=machine, out=tmp_path / "out")
     assert folder == tmp_path / "out"
-    assert said[0] == "pixels           plugin: plugin"
+    assert said[0] == "pixels           plugin own     plugin: plugin"
     assert said[-1] == (
         f"Inputs left out, used in part or missing: 2 skipped; see {tmp_path / 'out' / 'skipped.csv'}."
     )

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.suite import Suite, builtin_suites, parse_suite, read_suite
 from classify.protocols import PROTOCOLS
+from extract.compute import ComputeSettings
 from extract.errors import RequestError
 
 PAPERS = Path(__file__).parents[3] / "shared" / "reference" / "papers.json"
@@ -28,6 +29,8 @@ thresholds = ["eer", "f1", "fpr<=0.01", "cost(missed=20, rejected=1, prior=0.02)
 calibration = "isotonic"
 perturb = ["jpeg-30", "noise"]
 replicates = 500
+backend = "torch"
+precision = "fp32"
 weights = "auto"
 unknown_sources = "leave_out"
 draw = { train = 40, test = 20 }
@@ -209,6 +212,7 @@ def test_every_key_of_a_suite_is_read(everything):
     assert (everything.level, everything.aggregate, everything.calibration) == ("image", "top3", "isotonic")
     assert everything.thresholds[1:3] == ["f1", "fpr<=0.01"]
     assert (everything.perturb, everything.replicates) == (["jpeg-30", "noise"], 500)
+    assert everything.compute == ComputeSettings("torch", "fp32")
     assert (everything.unknown_sources, everything.draw) == ("leave_out", {"train": 40, "test": 20})
     assert (everything.faces.stride, everything.faces.no_face) == (5, "fail")
     assert everything.data.synthetic.group_size == 3

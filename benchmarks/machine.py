@@ -15,13 +15,15 @@ def silent(line: str) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """The caches, the number of processes, and the two ways to the user.
+    """The caches, the numbers of processes, and the two ways to the user.
 
     Attributes
     ----------
     store : Store
     n_jobs : int
         Processes of the search.
+    workers : int
+        Processes of faces and features; each takes its share of the cores.
     track : Track
         Progress of long stages.
     say : callable
@@ -30,5 +32,6 @@ class Machine:
 
     store: Store
     n_jobs: int = 1
+    workers: int = 1
     track: Track = no_progress
     say: Say = silent

@@ -22,11 +22,12 @@ from benchmarks.machine import Machine
 from benchmarks.suite import DataSettings, Suite, builtin_suites, check_names, read_suite
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
-from extract.compute import BackendChoice, PrecisionChoice, cores
+from extract.compute import BackendChoice, PrecisionChoice
 from extract.datasets.registry import DATASETS
 from extract.errors import RequestError, unknown
 from extract.progress import terminal_progress
 from extract.store import Store
+from extract.workers import cores
 
 T = TypeVar("T")
 app = typer.Typer(

@@ -125,12 +125,12 @@ def find_all_faces(clips: Clips, suite: Suite, *, machine: Machine) -> FoundFace
     RequestError
         A class without any usable face.
     """
-    found, own = find_faces(clips.own, suite.faces, store=machine.store, track=machine.track)
+    found, own = _find(clips.own, suite.faces, machine)
     check_classes(own, "the clips with a usable face")
     rows, skipped = draw_faces(found, suite), [own.skipped]
     files, others = [_files(OWN, clips.own, found)], None
     if clips.external is not None:
-        others, external = find_faces(clips.external, suite.faces, store=machine.store, track=machine.track)
+        others, external = _find(clips.external, suite.faces, machine)
         check_classes(external, "the external clips with a usable face")
         skipped.append(external.skipped)
         files.append(_files(EXTERNAL, clips.external, others))
@@ -168,12 +168,18 @@ def _perturbable(manifest: Manifest, perturbation: Perturbation, suite: Suite) -
     return replace(manifest, clips=clips[kept].reset_index(drop=True))
 
 
+def _find(manifest: Manifest, settings: FaceSettings, machine: Machine) -> tuple[pd.DataFrame, Manifest]:
+    return find_faces(
+        manifest, settings, store=machine.store, workers=machine.face_workers, track=machine.track
+    )
+
+
 def _find_perturbed(
     manifest: Manifest, perturbation: Perturbation, suite: Suite, *, machine: Machine
 ) -> pd.DataFrame:
     settings = perturbed_faces(suite, perturbation.name)
     try:
-        return find_faces(manifest, settings, store=machine.store, track=machine.track)[0]
+        return _find(manifest, settings, machine)[0]
     except NoFaces as error:  # of what is left of the clips: an answer, too
         machine.say(f"Perturbation {perturbation.name}: {error}")
         return manifest.clips.iloc[:0].assign(face=0, frame=0)

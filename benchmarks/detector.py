@@ -37,7 +37,7 @@ from extract.compute import ComputeSettings, UnavailableError, as_recorded
 from extract.errors import RequestError
 from extract.extractor_settings import is_plugin_file
 from extract.extractors import Extractor, backend_of, load_extractor
-from extract.faces import FACE_DETECTORS, FaceDetector, faces_key
+from extract.faces import FaceDetector, face_detector, faces_key
 from extract.video import Image
 from extract.weights import WeightSettings
 
@@ -118,7 +118,7 @@ class Detector:
     @functools.cached_property
     def face_detector(self) -> FaceDetector:
         """What finds the faces; built when first needed."""
-        return FACE_DETECTORS[self.record.faces.detector]()
+        return face_detector(self.record.faces)
 
     def score(self, crops: Image) -> Floats:
         """Score (n, s, s, 3) uint8 RGB crops: (n,) float64, higher = more likely fake."""

@@ -26,7 +26,7 @@ from extract.compute import as_recorded
 from extract.errors import RequestError, unknown
 from extract.extractor_settings import ExtractorSettings
 from extract.extractors import Extractor, load_extractor
-from extract.faces import FACE_DETECTORS, FaceSettings, crop_faces, faces_key
+from extract.faces import FaceSettings, crop_faces, face_detector, faces_key
 from extract.files import hash_file
 from extract.pipeline import load_features
 from extract.store import Store
@@ -265,7 +265,7 @@ def ensure_faces(rows: pd.DataFrame, settings: FaceSettings, *, store: Store) ->
     key = faces_key(settings)
     clips = rows.drop_duplicates("content")[["path", "content"]].itertuples(index=False)
     missing = [(path, content) for path, content in clips if store.face_index(key, content) is None]
-    detector = FACE_DETECTORS[settings.detector]() if missing else None
+    detector = face_detector(settings) if missing else None
     for path, content in missing:
         assert detector is not None
         try:

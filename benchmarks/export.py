@@ -32,7 +32,9 @@ def export_faces(suite: Suite, out: Path, *, machine: Machine) -> pd.DataFrame:
     suite = recognise_data(suite, machine=machine)
     assert suite.data is not None  # the command line has seen to it
     clips = identify(read_data(suite.data, machine=machine), machine.store, track=machine.track)
-    found, clips = find_faces(clips, suite.faces, store=machine.store, track=machine.track)
+    found, clips = find_faces(
+        clips, suite.faces, store=machine.store, workers=machine.face_workers, track=machine.track
+    )
     for line in clips.skipped.itertuples():
         machine.say(f"{line.outcome}: {line.path}: {line.reason}")
     drawn = draw_faces(found, suite)

@@ -15,7 +15,7 @@ def silent(line: str) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """The caches, the number of processes, and the two ways to the user.
+    """The caches, the numbers of processes, and the two ways to the user.
 
     Attributes
     ----------

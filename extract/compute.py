@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-import os
 import sys
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,13 +31,10 @@ class ComputeSettings:
     precision : {"auto", "fp32", "bf16", "fp16"}
         ``auto``: the half precision that the machine computes natively, for networks that are known to keep their
         features in it; else float32.
-    threads : int, optional
-        Of the processor; without it one a core.
     """
 
     backend: BackendChoice = "auto"
     precision: PrecisionChoice = "auto"
-    threads: int | None = None
 
 
 def as_recorded(backend: str, precision: str) -> ComputeSettings:
@@ -46,11 +42,6 @@ def as_recorded(backend: str, precision: str) -> ComputeSettings:
     names: dict[str, BackendChoice] = {"openvino": "openvino", "torch": "torch", "cuda": "cuda"}
     precisions: dict[str, PrecisionChoice] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
     return ComputeSettings(names.get(backend, "auto"), precisions.get(precision, "auto"))
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose(

@@ -20,6 +20,7 @@ from extract.plugins import installed_plugins, plugin_function
 from extract.prepared import PREPROCESSING, FacesToFeatures
 from extract.video import Image
 from extract.weights import WeightSettings, available, find
+from extract.workers import threads
 
 BATCH = 16  # faces that are handed over at once where they come one by one
 DEFAULT_COMPUTE = ComputeSettings()
@@ -131,7 +132,7 @@ class FrozenNetwork:
     @functools.cached_property
     def _backend(self) -> Backend:
         _ = self.dim  # before a GPU takes the network over
-        return make_backend(self._network, self.prepared, self.recipe.compute, (self.backend, self.precision))
+        return make_backend(self._network, self.prepared, self.backend, self.precision)
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""
@@ -141,17 +142,15 @@ class FrozenNetwork:
         return self._backend(faces) if len(faces) else np.empty((0, self.dim), np.float32)
 
 
-def make_backend(
-    network: Network, prepared: FacesToFeatures, asked: ComputeSettings, chosen: tuple[str, str]
-) -> Backend:
-    """Make what computes a network, as `choose` chose it; what a backend needs is imported with it."""
-    backend, precision = chosen
+def make_backend(network: Network, prepared: FacesToFeatures, backend: str, precision: str) -> Backend:
+    """Make what computes a network, as `choose` chose it, with this process's share of the cores.
+
+    What a backend needs is imported with it.
+    """
     if backend == "openvino":
         from extract.openvino_backend import OpenVINOBackend
 
-        return OpenVINOBackend(
-            prepared, precision=precision, threads=asked.threads, any_batch=network.any_batch
-        )
+        return OpenVINOBackend(prepared, precision=precision, threads=threads(), any_batch=network.any_batch)
     from extract.torch_backend import CudaBackend, TorchBackend
 
     return (CudaBackend if backend == "cuda" else TorchBackend)(prepared, precision=precision)

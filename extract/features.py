@@ -3,14 +3,13 @@
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from extract.compute import cores
 from extract.extractors import Extractor, FrozenNetwork, Recipe, features_key, load_extractor
 from extract.progress import Track, no_progress
 from extract.store import Store
@@ -176,8 +175,7 @@ def _compute_apart(
     workers: int,
 ) -> Iterator[int]:
     """Compute parts in other processes; yields faces done."""
-    threads = max(1, cores() // workers)
-    recipes = tuple(replace(e.recipe, compute=replace(e.recipe.compute, threads=threads)) for e in extractors)
+    recipes = tuple(extractor.recipe for extractor in extractors)
     tasks = [_Task(part, recipes, tuple(keys), store, faces) for part in parts]
     for _, done in run_units(_work, tasks, workers=workers):
         yield done

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from extract.compute import cores, import_openvino
+from extract.compute import import_openvino
 from extract.errors import RequestError, first_line
 from extract.video import Image
 
@@ -28,21 +28,20 @@ class OpenVINOBackend:
     faces_to_features : Module
         (n, s, s, 3) uint8 RGB -> (n, d) float32, preprocessing included.
     precision : {"fp32", "bf16", "fp16"}
-    threads : int, optional
-        Without it one a core.
+    threads : int
     any_batch : bool
         Whether the network's bits are known not to depend on the size of the batch: then the fastest size is found
         on the way, and single faces cost no more than they must. Otherwise batches are padded to one size.
     """
 
     def __init__(
-        self, faces_to_features: nn.Module, *, precision: str, threads: int | None, any_batch: bool
+        self, faces_to_features: nn.Module, *, precision: str, threads: int, any_batch: bool
     ) -> None:
         self._module, self._any_batch = faces_to_features, any_batch
         self._sizes = BatchTrial(BATCHES if any_batch else (FIXED,))
         self._config = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-            "INFERENCE_NUM_THREADS": threads or cores(),
+            "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,  # measured: more streams are no faster
         }
         self._requests: dict[int, Any] = {}

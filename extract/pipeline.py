@@ -10,13 +10,14 @@ import pandas as pd
 
 from extract.errors import RequestError
 from extract.extractors import Extractor, features_key
-from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, faces_key
+from extract.faces import FaceSettings
 from extract.features import compute_features
 from extract.files import write_bytes
 from extract.manifest import OPTIONAL, Manifest, skip_table
 from extract.progress import Track, no_progress
+from extract.searching import Clip, search_clips
 from extract.store import Store, write_png
-from extract.video import UnreadableClip, is_video
+from extract.video import is_video
 
 
 class NoFaces(RequestError):
@@ -64,9 +65,14 @@ def identify(manifest: Manifest, store: Store, *, track: Track = no_progress) ->
 
 
 def find_faces(
-    manifest: Manifest, settings: FaceSettings, *, store: Store, track: Track = no_progress
+    manifest: Manifest,
+    settings: FaceSettings,
+    *,
+    store: Store,
+    workers: int = 1,
+    track: Track = no_progress,
 ) -> tuple[pd.DataFrame, Manifest]:
-    """Crop the faces of every clip that the store does not hold yet.
+    """Crop the faces of every clip that the store does not hold yet, in `workers` processes.
 
     Returns
     -------
@@ -81,17 +87,12 @@ def find_faces(
     RequestError
         A clip without a usable face where ``no_face = "fail"``; no clip with a face at all.
     """
-    key, detector = faces_key(settings), _Lazy(settings.detector)
-    indexes: dict[str, dict[str, Any]] = {}
-    lost: dict[str, str] = {}
-    clips = list(manifest.clips[["path", "content"]].itertuples(index=False))
-    for path, content in track(clips, "faces (clips)", len(clips)):
-        try:
-            indexes[content] = _index_of(
-                Path(path), content, settings, store=store, key=key, detector=detector
-            )
-        except UnreadableClip as error:
-            lost[path] = str(error)
+    clips = [Clip(*pair) for pair in manifest.clips[["path", "content"]].itertuples(index=False)]
+    searched = search_clips(clips, settings, store=store, workers=workers)
+    found = {one.clip: one for one in track(searched, "faces (clips)", len(clips))}
+    answers = [found[clip] for clip in clips]  # in their order, not in that of the workers
+    lost = {one.clip.path: one.reason for one in answers if one.index is None}
+    indexes = {one.clip.content: one.index for one in answers if one.index is not None}
     names = dict(zip(manifest.clips["content"], manifest.clips["path"], strict=True))
     lost |= {names[c]: _no_face(index) for c, index in indexes.items() if not index["faces"]}
     if lost and settings.no_face == "fail":
@@ -183,29 +184,6 @@ def image_folder_paths(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
         for clip, frame, n in zip(named, frames, nth, strict=True)
     ]
     return paths, named
-
-
-class _Lazy:
-    """Builds the face detector when the first clip needs it: a cached run never loads the network."""
-
-    def __init__(self, name: str) -> None:
-        self._make = FACE_DETECTORS[name]
-        self._made: FaceDetector | None = None
-
-    def get(self) -> FaceDetector:
-        self._made = self._made or self._make()
-        return self._made
-
-
-def _index_of(
-    path: Path, content: str, settings: FaceSettings, *, store: Store, key: str, detector: _Lazy
-) -> dict[str, Any]:
-    index = store.face_index(key, content)
-    if index is None:
-        store.write_faces(key, content, faces=crop_faces(path, settings, detector.get()))
-        index = store.face_index(key, content)
-        assert index is not None  # written just now
-    return index
 
 
 def _no_face(index: dict[str, Any]) -> str:

@@ -13,6 +13,8 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
 
+from extract.h264 import decode_few
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
@@ -136,6 +138,9 @@ def _read_image(path: Path) -> Image:
 def _read_video(path: Path, count: int, stride: int | None) -> Frames:
     stated = _frame_count(path)
     wanted = _choose(stated, count, stride)
+    few = decode_few(path, wanted, total=stated)
+    if few is not None:
+        return Frames(few, wanted)
     frames, total = _decode(path, wanted)
     if len(frames) == len(wanted):
         return Frames(frames, wanted)
@@ -152,8 +157,9 @@ def _choose(total: int, count: int, stride: int | None) -> list[int]:
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    # FFmpeg only: OpenCV's other backends read name patterns and devices out of a path.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    # FFmpeg only: OpenCV's other backends read name patterns and devices out of a path. One thread: what a damaged
+    # file shows must not depend on the machine.
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
         raise UnreadableClip("cannot be decoded as a video")
     return capture

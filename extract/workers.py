@@ -1,16 +1,145 @@
-"""Units of work in other processes."""
+"""Work cut into units, in this process or in several: killed workers cost the units in hand, and no core is shared.
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+A unit is worth repeating: its work stores what it makes itself, whole or not at all, and returns little. What a
+worker builds once and needs again, it keeps in a `functools.cache` of its own module.
+"""
 
-from joblib import Parallel, delayed
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from extract.errors import RequestError
 
 U = TypeVar("U")
 R = TypeVar("R")
+DEATHS = (
+    3  # of workers, one after another without a unit finished between: then it is the work, not the machine
+)
+_allowed: dict[str, int] = {}  # threads of this process, where it is a worker
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return int(joblib.cpu_count())
+
+
+def threads() -> int:
+    """Return how many threads this process may use: all cores, or a worker's share of them."""
+    return _allowed.get("threads", cores())
+
+
+def threads_each(workers: int) -> int:
+    """Return a worker's share of the cores, one at least.
+
+    >>> threads_each(1) == cores()
+    True
+    """
+    return max(1, cores() // workers)
 
 
 def run_units(work: Callable[[U], R], units: Sequence[U], *, workers: int) -> Iterator[tuple[int, R]]:
-    """Yield the number of each unit with its result."""
-    yield from enumerate(
-        Parallel(n_jobs=workers, return_as="generator")(delayed(work)(unit) for unit in units)
+    """Yield the number and the result of each unit as it finishes.
+
+    Parameters
+    ----------
+    work : callable
+        Of a module, or a `functools.partial` of one; called again with the same unit where its worker was killed.
+    units : sequence
+        What `work` takes, one at a time; small, for it goes to another process.
+    workers : int
+        Processes. One is this process itself, and units then come in their order. Each of several uses
+        `threads_each` threads. They stop where the iterator is closed, and stay for the next call otherwise.
+
+    Raises
+    ------
+    RequestError
+        Workers are killed, three one after another, while no unit finishes.
+    Exception
+        Whatever `work` raises, as it is.
+    """
+    if workers < 1:
+        raise ValueError(f"Expected at least 1 worker; got {workers}. Raise it.")
+    if workers == 1:
+        return ((number, work(unit)) for number, unit in enumerate(units))
+    return _in_processes(work, units, workers)
+
+
+def _in_processes(work: Callable[[U], R], units: Sequence[U], workers: int) -> Iterator[tuple[int, R]]:
+    left, deaths = dict(enumerate(units)), 0
+    while left:
+        try:
+            with _closed_in_silence(_round(work, left, workers)) as results:
+                for number, result in results:
+                    del left[number]
+                    deaths = 0
+                    yield number, result
+        except BrokenProcessPool as error:
+            deaths += 1
+            if deaths == DEATHS:
+                raise RequestError(
+                    f"Expected workers that live; got {deaths} killed one after another, with {len(left)} units "
+                    "left. Memory may be short: take fewer workers."
+                ) from error
+
+
+def _round(work: Callable[[U], R], units: Mapping[int, U], workers: int) -> Any:
+    """Start what is left in a pool, which joblib makes anew where the last one broke."""
+    share = threads_each(workers)
+    with joblib.parallel_config("loky", inner_max_num_threads=share):  # read here, not while results come
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+    # A list is consumed as workers ask for it; the dictionary changes meanwhile.
+    return pool(
+        [joblib.delayed(_one)(work, number, unit, share, os.getpid()) for number, unit in units.items()]
     )
+
+
+@contextmanager
+def _closed_in_silence(results: Any) -> Iterator[Any]:
+    """Close the results of a pool, which stops its workers where some are left."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # joblib counts what was computed in vain
+            results.close()
+
+
+def _one(work: Callable[[U], R], number: int, unit: U, share: int, parent: int) -> tuple[int, R]:
+    _leave_with(parent)
+    limit_threads(share)
+    return number, work(unit)
+
+
+def limit_threads(share: int) -> None:
+    """Give this process `share` threads in whatever computes in it: OpenCV, torch, and by `threads` all who ask.
+
+    BLAS and OpenMP know from the environment that the pool starts workers with, and so does torch where it is
+    imported later.
+    """
+    _allowed["threads"] = share
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(share)
+    if "torch" in sys.modules and sys.modules["torch"].get_num_threads() != share:
+        sys.modules["torch"].set_num_threads(share)
+
+
+@cache
+def _leave_with(parent: int) -> None:
+    """End this worker when the process that started it is gone: nobody would hear of its results."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()

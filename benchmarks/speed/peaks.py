@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from extract.compute import cores, import_openvino
+from extract.compute import import_openvino
 from extract.openvino_backend import PRECISIONS
+from extract.workers import cores
 
 SIDE = 2048  # of the square matrices: large enough that no cache holds them all
 SECONDS = 1.5

@@ -14,7 +14,7 @@ import pandas as pd
 import pydantic
 import pytest
 
-from extract import faces, perturb, pipeline
+from extract import faces, perturb, searching
 from extract.errors import RequestError
 from extract.faces import FaceSettings, WholeFrame, crop_faces, faces_key
 from extract.manifest import make_manifest
@@ -400,7 +400,9 @@ print(len(frames.images), read_frames(path, count=2).numbers == frames.numbers)
 def test_the_key_of_unperturbed_faces_is_what_it_was():
     settings = FaceSettings()
     before = {
-        **{"frames": 32, "stride": None, "detector": "mtcnn", "detect_size": 640, "min_confidence": 0.9},
+        **{"frames": 32, "stride": None, "detector": "mtcnn", "detect_size": 640},
+        "min_face": 0.045,
+        "min_confidence": 0.9,
         **{"select": "largest", "margin": 0.3, "size": 224},
     }
     hashed = faces.digest([before, faces.CROPS, faces.MTCNN.fingerprint, cv2.__version__])
@@ -472,7 +474,7 @@ def test_perturbed_faces_are_found_once_and_cached_beside_the_others(manifest, s
     if name.startswith("h264"):
         assert kept.skipped["reason"].tolist() == ["a still image: h264 perturbs videos only"]
         manifest = kept
-    monkeypatch.setattr(pipeline, "crop_faces", lambda *args: pytest.fail("decoded again"))
+    monkeypatch.setattr(searching, "crop_faces", lambda *args: pytest.fail("decoded again"))
     again, _ = find_faces(manifest, settings, store=store)
     pd.testing.assert_frame_equal(again, rows)
     assert len(plain) == 7

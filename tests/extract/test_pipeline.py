@@ -1,19 +1,25 @@
 import dataclasses
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from joblib.externals.loky import reusable_executor
 
+from extract import searching
 from extract.datasets.crops import read_crops
 from extract.datasets.frames import read_frames
+from extract.datasets.synthetic import SyntheticSettings, generate
 from extract.errors import RequestError
 from extract.faces import FACE_DETECTORS, Detection, FaceSettings, faces_key
 from extract.manifest import make_manifest, read_manifest
 from extract.pipeline import export_image_folder, find_faces, identify, load_features
-from extract.store import Store, read_png
+from extract.store import Store, read_png, write_png
+from extract.video import read_frames as decode
 
 WHOLE = FaceSettings(detector="none", size=16)
 BRIGHT = FaceSettings(detector="bright", size=16, margin=0)
@@ -59,6 +65,7 @@ class Colours:
 def bright(monkeypatch):
     monkeypatch.setitem(FACE_DETECTORS._entries, "bright", BrightFrame)
     monkeypatch.setattr(BrightFrame, "built", 0)
+    searching._built.cache_clear()
     return BrightFrame
 
 
@@ -267,9 +274,98 @@ def test_an_interrupted_search_goes_on_where_it_was(clips, store, bright, monkey
     with pytest.raises(KeyboardInterrupt):
         find_faces(manifest, WHOLE, store=store, track=stop)
     searched = [store.face_index(KEY, content) is not None for content in manifest.clips["content"]]
-    assert searched == [True] * 3 + [False] * 3
+    assert searched == [True] * 4 + [False] * 2  # the fourth was stored when its result came
     rows, _ = find_faces(manifest, WHOLE, store=store)
     assert len(rows) == 6
+
+
+# -- find_faces in several processes -------------------------------------------------------------------------
+
+SEARCHES = {
+    "whole frames": FaceSettings(detector="none", frames=3, size=64),
+    "mtcnn": FaceSettings(frames=3, size=64, detect_size=128),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Twelve drawn clips, eight drawn stills and two files that cannot be read."""
+    folder = tmp_path_factory.mktemp("drawn")
+    settings = SyntheticSettings(identities=6, real_clips=2, fake_clips=0, frames=3, size=128)
+    table = pd.read_csv(generate(settings, folder))[["path", "label"]]
+    for i in range(8):
+        image = read_one_frame(folder / table["path"][i])
+        write_png(folder / f"still{i}.png", image)
+    (folder / "broken.mp4").write_text("no film")
+    (folder / "broken.png").write_text("no picture")
+    others = [f"still{i}.png" for i in range(8)] + ["broken.mp4", "broken.png"]
+    more = pd.DataFrame({"path": others, "label": 1})
+    return make_manifest(pd.concat([table, more], ignore_index=True), base=folder)
+
+
+def read_one_frame(path):
+    return decode(path, count=1).images[0]
+
+
+def files_of(store):
+    faces = store.root / "faces"
+    return {str(path.relative_to(faces)): path.read_bytes() for path in faces.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(
+    scope="module",
+    params=["whole frames", pytest.param("mtcnn", marks=pytest.mark.slow)],
+)
+def alone(request, drawn, tmp_path_factory):
+    """What one process finds in the drawn clips: the store's files, rows and manifest."""
+    store = Store(tmp_path_factory.mktemp("alone"))
+    settings = SEARCHES[request.param]
+    rows, after = find_faces(identify(drawn, store), settings, store=store)
+    return settings, files_of(store), rows, after
+
+
+def test_the_drawn_clips_show_faces(alone):
+    _, files, rows, after = alone
+    assert len(rows) > 30
+    assert len(files) == len(rows) + rows["content"].nunique()
+    assert len(after.skipped) >= 2
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_several_processes_store_the_same_bytes_and_give_the_same_rows(drawn, alone, store, workers):
+    settings, files, rows, after = alone
+    seen = []
+
+    def track(items, description, total=None):
+        for item in items:
+            seen.append(total)
+            yield item
+
+    found, left = find_faces(identify(drawn, store), settings, store=store, workers=workers, track=track)
+    assert files_of(store) == files
+    pd.testing.assert_frame_equal(found, rows)
+    pd.testing.assert_frame_equal(left.skipped, after.skipped)
+    assert seen == [22] * 22
+
+
+def test_a_worker_that_is_killed_costs_the_clips_in_its_hand(drawn, alone, store):
+    settings, files, rows, _ = alone
+    stored = {}
+
+    def kill_after_three(items, description, total=None):
+        for number, item in enumerate(items):
+            if number == 3:
+                stored.update({path: path.stat().st_mtime_ns for path in store.root.glob("faces/*/*/*")})
+                os.kill(next(iter(reusable_executor._executor._processes)), signal.SIGKILL)
+            yield item
+
+    found, _ = find_faces(identify(drawn, store), settings, store=store, workers=2, track=kill_after_three)
+    assert files_of(store) == files
+    pd.testing.assert_frame_equal(found, rows)
+    assert stored
+    assert {
+        path: path.stat().st_mtime_ns for path in stored
+    } == stored  # finished clips were not searched again
 
 
 # -- load_features -------------------------------------------------------------------------------------------

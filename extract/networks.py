@@ -108,7 +108,7 @@ _register_timm("mobilenetv2", "mobilenetv2_100.ra_in1k", "MobileNetV2")
 @NETWORKS.register("reactnet_a")
 def reactnet_a(size: int) -> Network:
     """ReActNet-A, binary weights and activations; the published checkpoint is read from --weights."""
-    return Network(Blueprint("reactnet_a", "reactnet_a", ReActNetA, head="fc."), "ReActNet-A")
+    return Network(Blueprint("reactnet_a", "reactnet_a", ReActNetA, head="fc."), "ReActNet-A", code="2")
 
 
 def find_network(name: str, size: int = 224) -> Network:

@@ -54,7 +54,7 @@ def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., No
 
 
 @njit(nogil=True)
-def _count_row(bits, at, pitch, kernel, words, step, weights, outputs, width, counts):
+def count_row(bits, at, pitch, kernel, words, step, weights, outputs, width, counts):
     """Twice the places that differ, for every output channel of `width` pixels: (width, outputs) int32."""
     length = kernel * words
     for group in range(outputs // GROUP):
@@ -87,10 +87,11 @@ def _repair_row(x, at, inputs, shift, kernel, row, step, weights, outputs, width
 @njit(nogil=True)
 def _add_weights(weights, start, length, channel, outputs, counts, to):
     """Count one input of a pixel as 0 and not as -1, for every output channel."""
-    for o in range(outputs):
-        word = weights[(o // GROUP * length + start) * GROUP + o % GROUP]
-        bit = np.int32((word >> np.uint64(channel)) & np.uint64(1))
-        counts[to + o] += 1 - 2 * bit
+    for group in range(outputs // GROUP):
+        tap = (group * length + start) * GROUP
+        for lane in range(GROUP):
+            bit = np.int32((weights[tap + lane] >> np.uint64(channel)) & np.uint64(1))
+            counts[to + group * GROUP + lane] += np.int32(1) - np.int32(2) * bit
 
 
 @njit(nogil=True)
@@ -197,7 +198,7 @@ def block_rows(
     signs = np.zeros((width + PIXELS) * words, np.uint64)
     halves = signs.view(np.uint32)
     for y in range(first, last):
-        _count_row(bits, y * step * pitch, pitch, 3, words, step, weights1, inputs, width, counts)
+        count_row(bits, y * step * pitch, pitch, 3, words, step, weights1, inputs, width, counts)
         for row in range(3):
             source = y * step + row - 1
             if 0 <= source < h and zeros[source]:
@@ -225,7 +226,7 @@ def block_rows(
             0,
             2 * words,
         )
-        _count_row(signs, 0, 0, 1, words, 1, weights2, outputs, width, counts)
+        count_row(signs, 0, 0, 1, words, 1, weights2, outputs, width, counts)
         if found:
             after = table1[6 * inputs :]
             _repair_row(middle, 0, inputs, after, 1, 0, 1, weights2, outputs, (width, width), counts)

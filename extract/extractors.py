@@ -151,6 +151,10 @@ def make_backend(network: Network, prepared: FacesToFeatures, backend: str, prec
         from extract.openvino_backend import OpenVINOBackend
 
         return OpenVINOBackend(prepared, precision=precision, threads=threads(), any_batch=network.any_batch)
+    if backend == "packed":
+        from extract.packed_backend import PackedBackend
+
+        return PackedBackend(prepared, threads=threads())
     from extract.torch_backend import CudaBackend, TorchBackend
 
     return (CudaBackend if backend == "cuda" else TorchBackend)(prepared, precision=precision)

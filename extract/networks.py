@@ -124,7 +124,7 @@ def reactnet_a(size: int) -> Network:
     """ReActNet-A, binary weights and activations; the published checkpoint is read from --weights."""
     blueprint = Blueprint("reactnet_a", "reactnet_a", ReActNetA, head="fc.")
     # Rounding moves inputs to the other side of a sign: no half precision keeps the features.
-    return Network(blueprint, "ReActNet-A", half=frozenset())
+    return Network(blueprint, "ReActNet-A", code="2", half=frozenset(), binary=True)
 
 
 def find_network(name: str, size: int = 224) -> Network:

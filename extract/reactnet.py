@@ -44,17 +44,25 @@ class BinaryConv(nn.Module):
         bound = math.sqrt(3 / (inputs * kernel * kernel))
         self.weights = nn.Parameter(torch.empty(math.prod(self.shape), 1).uniform_(-bound, bound))
 
-    def kernel(self) -> Tensor:
-        """Return the binary kernel (outputs, inputs, k, k): -alpha or +alpha in each output channel.
+    def alpha(self) -> Tensor:
+        """Return the mean magnitude of each output channel's weights: (outputs, 1, 1, 1)."""
+        return self.weights.view(self.shape).abs().mean(dim=(1, 2, 3), keepdim=True)
+
+    def signs(self) -> Tensor:
+        """Return the kernel (outputs, inputs, k, k) without its scale: -1 or +1.
 
         A weight of exactly zero counts as positive, so that the kernel is binary whatever the weights.
         """
-        real = self.weights.view(self.shape)
-        alpha = real.abs().mean(dim=(1, 2, 3), keepdim=True)
-        return torch.where(real < 0, -alpha, alpha)
+        return torch.where(self.weights.view(self.shape) < 0, -1.0, 1.0).to(self.weights.dtype)
+
+    def kernel(self) -> Tensor:
+        """Return the binary kernel (outputs, inputs, k, k): -alpha or +alpha in each output channel."""
+        return self.alpha() * self.signs()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.kernel(), stride=self.stride, padding=self.padding)
+        """Convolve signs with signs, then scale: sums of -1, 0 and +1 are exact, in whatever order they are added."""
+        sums = F.conv2d(x, self.signs(), stride=self.stride, padding=self.padding)
+        return sums * self.alpha().view(1, -1, 1, 1)
 
 
 class Block(nn.Module):

@@ -262,3 +262,13 @@ def test_the_network_is_its_blocks_pooled_and_classified(network):
 def test_random_binary_weights_have_both_signs():
     signs = BinaryConv(8, 8, kernel=3).weights.sign()
     assert 0.3 < (signs > 0).float().mean() < 0.7
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
+def test_sums_of_signs_are_exact_before_they_are_scaled(kernel, stride):
+    draw = torch.Generator().manual_seed(0)
+    layer = BinaryConv(256, 8, kernel=kernel, stride=stride)
+    x = torch.randint(-1, 2, (2, 256, 7, 7), generator=draw).float()
+    with torch.inference_mode():
+        exact = nn.functional.conv2d(x.double(), layer.signs().double(), None, stride, kernel // 2)
+        assert torch.equal(layer(x), exact.float() * layer.alpha().view(1, -1, 1, 1))

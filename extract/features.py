@@ -18,6 +18,7 @@ from extract.workers import run_units
 
 PART = 128  # faces a part holds at least; a kill costs the parts in hand
 STEP = 64  # faces that an extractor is given at once
+READERS = 4  # threads: a GPU takes more faces than one thread decodes
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _compute_here(
     parts: Sequence[Part], extractors: Sequence[Extractor], keys: Sequence[str], *, store: Store, faces: str
 ) -> Iterator[int]:
     """Compute parts in this process, reading the next and writing the last meanwhile; yields faces done."""
-    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+    with ThreadPoolExecutor(READERS, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         written: Future[None] | None = None
         for part, crops in _read_ahead(parts, reader, store=store, faces=faces):
             for extractor, key, needed in zip(extractors, keys, part.needs, strict=True):
@@ -130,21 +131,22 @@ def _compute_here(
 def _read_ahead(
     parts: Iterable[Part], reader: ThreadPoolExecutor, *, store: Store, faces: str
 ) -> Iterator[tuple[Part, Image]]:
-    """Yield parts with their crops (n, s, s, 3), the next one being read meanwhile."""
-    waiting: tuple[Part, Future[Image]] | None = None
+    """Yield parts with their crops (n, s, s, 3), those of the next one being read meanwhile."""
+    waiting: tuple[Part, list[Future[Image]]] | None = None
     for part in parts:
-        ahead = part, reader.submit(read_crops, part.rows, store, faces)
+        ahead = (
+            part,
+            [reader.submit(store.read_face, faces, content, face=face) for content, face in _lines(part)],
+        )
         if waiting:
-            yield waiting[0], waiting[1].result()
+            yield waiting[0], np.stack([crop.result() for crop in waiting[1]])
         waiting = ahead
     if waiting:
-        yield waiting[0], waiting[1].result()
+        yield waiting[0], np.stack([crop.result() for crop in waiting[1]])
 
 
-def read_crops(rows: pd.DataFrame, store: Store, faces: str) -> Image:
-    """Read the crops of rows of ``content`` and ``face``: (n, s, s, 3) uint8 RGB."""
-    lines = rows[["content", "face"]].itertuples(index=False)
-    return np.stack([store.read_face(faces, content, face=face) for content, face in lines])
+def _lines(part: Part) -> Iterator[tuple[str, int]]:
+    return zip(part.rows["content"], part.rows["face"], strict=True)
 
 
 def _compute(crops: Image, extractor: Extractor) -> Iterator[npt.NDArray[np.float32]]:
@@ -183,7 +185,8 @@ def _compute_apart(
 
 def _work(task: _Task) -> int:
     """Compute and store one part; returns the faces done."""
-    part, crops = task.part, read_crops(task.part.rows, task.store, task.faces)
+    part = task.part
+    crops = np.stack([task.store.read_face(task.faces, content, face=face) for content, face in _lines(part)])
     for recipe, key, needed in zip(task.recipes, task.keys, part.needs, strict=True):
         if needed.any():
             extractor = _warm(recipe)

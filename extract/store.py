@@ -34,10 +34,9 @@ from extract.files import (
 from extract.matrices import Matrix, feature_index, is_unused, matrix_name, open_matrix, write_matrix
 from extract.video import Image
 
-# Crops are written once and read for every extractor: of all levels, strategies and filters this reads fastest.
-PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # since OpenCV 4.12
-    PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+# Crops are written once and read for every extractor. Unpacked they are read in 0.22 ms in place of 0.74 ms and more,
+# and written in a seventh of the time (224 pixels, one core); they take 151 KB in place of some 80.
+UNPACKED = [cv2.IMWRITE_PNG_COMPRESSION, 0]
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Store:
         """Store a clip's crops as PNG, with their index."""
         with whole_directory(self.faces_folder(key, content), scratch=self.scratch) as folder:
             for i, crop in enumerate(faces.crops):
-                write_png(folder / f"{i:04d}.png", crop)
+                write_png(folder / f"{i:04d}.png", crop, options=UNPACKED)
             rows = zip(faces.frames.tolist(), faces.boxes.tolist(), faces.confidences.tolist(), strict=True)
             entries = [{"frame": f, "box": b, "confidence": c} for f, b, c in rows]
             write_json(
@@ -199,9 +198,9 @@ class Store:
         return int((~keep).sum())
 
 
-def write_png(path: Path, image: Image) -> None:
-    """Write an RGB image without loss."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), PNG)
+def write_png(path: Path, image: Image, *, options: Sequence[int] = ()) -> None:
+    """Write an RGB image without loss, with OpenCV's options."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise OSError(f"Expected to encode {image.shape} as PNG for {path}; OpenCV could not.")
     write_bytes(path, data.tobytes())

@@ -453,7 +453,7 @@ def generate_clips(
     from extract.datasets.synthetic import SyntheticSettings, generate
 
     settings = SyntheticSettings(identities=identities, portraits=portraits, seed=seed)
-    _say(f"Manifest: {generate(settings, out, track=terminal_progress)}")
+    _say(f"Manifest: {generate(settings, out, workers=cores(), track=terminal_progress)}")
 
 
 def main() -> None:

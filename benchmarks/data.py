@@ -224,7 +224,9 @@ def read_data(data: DataSettings, *, machine: Machine) -> Manifest:
     """Read or generate the clips that a suite names; says what a user must know of them."""
     if data.synthetic is not None:
         home = machine.store.root / "synthetic" / digest(recipe(data.synthetic))[:16]
-        return read_manifest(generate(data.synthetic, home, track=machine.track))
+        return read_manifest(
+            generate(data.synthetic, home, workers=machine.face_workers, track=machine.track)
+        )
     if data.manifest is not None:
         manifest = read_manifest(data.manifest)
     else:

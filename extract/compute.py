@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from extract.errors import RequestError
 
-BackendChoice = Literal["auto", "openvino", "torch", "cuda"]
+BackendChoice = Literal["auto", "openvino", "packed", "torch", "cuda"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16"]
 HALVES = ("bf16", "fp16")
 _OPENVINO_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
@@ -26,7 +27,7 @@ class ComputeSettings:
 
     Attributes
     ----------
-    backend : {"auto", "openvino", "torch", "cuda"}
+    backend : {"auto", "openvino", "packed", "torch", "cuda"}
         ``auto``: a GPU where there is one; else OpenVINO, and packed bits for a binary network; else torch.
     precision : {"auto", "fp32", "bf16", "fp16"}
         ``auto``: the half precision that the machine computes natively, for networks that are known to keep their
@@ -39,7 +40,12 @@ class ComputeSettings:
 
 def as_recorded(backend: str, precision: str) -> ComputeSettings:
     """Return what asks for a backend and a precision that were chosen before, as an `Extractor` names them."""
-    names: dict[str, BackendChoice] = {"openvino": "openvino", "torch": "torch", "cuda": "cuda"}
+    names: dict[str, BackendChoice] = {
+        "openvino": "openvino",
+        "packed": "packed",
+        "torch": "torch",
+        "cuda": "cuda",
+    }
     precisions: dict[str, PrecisionChoice] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
     return ComputeSettings(names.get(backend, "auto"), precisions.get(precision, "auto"))
 
@@ -71,6 +77,10 @@ def choose(
         It would spoil the features.
     """
     backend = _choose_backend(asked.backend, binary=binary)
+    if backend == "packed" and not binary:
+        raise RequestError(
+            f"Expected a binary network for backend packed; got {name}. Use auto, which chooses."
+        )
     native = _native_halves(backend)
     if asked.precision == "auto":
         return backend, next((p for p in native if p in (half or ())), "fp32")
@@ -114,10 +124,17 @@ def _check_half(precision: str, *, name: str, half: frozenset[str] | None, backe
         )
     if backend == "packed":
         raise RequestError(f"Expected fp32 for packed bits; got {precision}. Use auto, which chooses.")
-    if backend == "openvino" and precision.upper() not in _openvino_capabilities():
+    if precision not in _halves(backend):
         raise UnavailableError(
-            f"Expected a precision that this processor computes; got {precision}. Use fp32, or auto, which chooses."
+            f"Expected a precision that this machine computes; got {precision}. Use fp32, or auto, which chooses."
         )
+
+
+def _halves(backend: str) -> Sequence[str]:
+    """Return the half precisions that a backend computes here at all."""
+    if backend == "openvino":
+        return [name.lower() for name in _openvino_capabilities()]
+    return _native_halves(backend) if backend == "cuda" else HALVES
 
 
 def _has_gpu() -> bool:

@@ -115,7 +115,7 @@ def _compute_here(
         for part, crops in _read_ahead(parts, reader, store=store, faces=faces):
             for extractor, key, needed in zip(extractors, keys, part.needs, strict=True):
                 batches = []
-                for X in _compute(crops[needed], extractor):
+                for X in _compute(_of(crops, needed), extractor):
                     batches.append(X)
                     yield len(X)
                 if not batches:
@@ -139,14 +139,25 @@ def _read_ahead(
             [reader.submit(store.read_face, faces, content, face=face) for content, face in _lines(part)],
         )
         if waiting:
-            yield waiting[0], np.stack([crop.result() for crop in waiting[1]])
+            yield waiting[0], _stack(waiting[1])
         waiting = ahead
     if waiting:
-        yield waiting[0], np.stack([crop.result() for crop in waiting[1]])
+        yield waiting[0], _stack(waiting[1])
+
+
+def _stack(crops: list[Future[Image]]) -> Image:
+    """Put crops into one array (n, s, s, 3), and forget them."""
+    whole = np.stack([crop.result() for crop in crops])
+    crops.clear()
+    return whole
 
 
 def _lines(part: Part) -> Iterator[tuple[str, int]]:
     return zip(part.rows["content"], part.rows["face"], strict=True)
+
+
+def _of(crops: Image, needed: npt.NDArray[np.bool_]) -> Image:
+    return crops if needed.all() else crops[needed]
 
 
 def _compute(crops: Image, extractor: Extractor) -> Iterator[npt.NDArray[np.float32]]:
@@ -190,11 +201,16 @@ def _work(task: _Task) -> int:
     for recipe, key, needed in zip(task.recipes, task.keys, part.needs, strict=True):
         if needed.any():
             extractor = _warm(recipe)
+            if (
+                features_key(extractor, task.faces) != key
+            ):  # a network of an earlier call: its weights are new
+                _warm.cache_clear()
+                extractor = _warm(recipe)
             if features_key(extractor, task.faces) != key:
                 raise ValueError(
                     f"Expected the network of {key}; its weights have changed meanwhile. Run again."
                 )
-            X = np.concatenate(list(_compute(crops[needed], extractor)))
+            X = np.concatenate(list(_compute(_of(crops, needed), extractor)))
             task.store.write_features(key, part.rows[needed], X=X)
     return int(part.needs.sum())
 

@@ -62,12 +62,19 @@ class OpenVINOBackend:
 
     def _request(self, side: int) -> Any:
         if side not in self._requests:
-            model = _convert(self._module, side)
-            if not self._any_batch:
-                model.reshape([FIXED, side, side, 3])
-            compiled = import_openvino().Core().compile_model(model, "CPU", self._config)
-            self._requests[side] = compiled.create_infer_request()
+            self._requests[side] = self._compile(side)
         return self._requests[side]
+
+    def _compile(self, side: int) -> Any:
+        try:
+            model = _convert(self._module, side)
+            model.reshape([-1 if self._any_batch else FIXED, side, side, 3])
+            compiled = import_openvino().Core().compile_model(model, "CPU", self._config)
+            return compiled.create_infer_request()
+        except Exception as error:  # whatever torch's tracer, the network, or OpenVINO raises
+            raise RequestError(
+                f"Expected a network that OpenVINO computes; it failed ({first_line(error)}). Use backend torch."
+            ) from error
 
 
 class BatchTrial:
@@ -101,22 +108,15 @@ class BatchTrial:
 
 
 def _convert(module: nn.Module, side: int) -> Any:
+    """Trace a module for any number of faces of a side: OpenVINO's model of it."""
     openvino = import_openvino()
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
-    try:
-        with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
-            # Of tracing: which of a network's paths is taken follows from its size.
-            warnings.simplefilter("ignore")
-            # Tracing twice to compare takes half of the time and more, and nothing here is random.
-            decoder = TorchScriptPythonDecoder(
-                module, example_input=example, trace_kwargs={"check_trace": False}
-            )
-            return openvino.convert_model(
-                decoder, example_input=example, input=[openvino.PartialShape([-1, side, side, 3])]
-            )
-    except Exception as error:  # whatever torch's tracer, the network, or OpenVINO's converter raises
-        raise RequestError(
-            f"Expected a network that OpenVINO converts; it failed ({first_line(error)}). Use backend torch."
-        ) from error
+    with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
+        # Of tracing: which of a network's paths is taken follows from its size.
+        warnings.simplefilter("ignore")
+        # Tracing twice to compare takes half of the time and more, and nothing here is random.
+        traced = TorchScriptPythonDecoder(module, example_input=example, trace_kwargs={"check_trace": False})
+        given = openvino.PartialShape([-1, side, side, 3])
+        return openvino.convert_model(traced, example_input=example, input=[given])

@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from extract.datasets.forgeries import ATTACKS, Forger, faceswap, find_landmarks
 from extract.errors import RequestError
 from extract.files import hash_file, read_json, write_bytes, write_json
 from extract.progress import Track, no_progress
+from extract.workers import run_units
 
 FRAMES_PER_SECOND = 12
 VERSION = 1  # of the pictures: raise it when the same settings give other clips
@@ -84,7 +86,9 @@ class _Clip:
         return np.random.default_rng([seed, self.identity, self.label, self.index, purpose])
 
 
-def generate(settings: SyntheticSettings, folder: Path, *, track: Track = no_progress) -> Path:
+def generate(
+    settings: SyntheticSettings, folder: Path, *, workers: int = 1, track: Track = no_progress
+) -> Path:
     """Make the clips that are missing below `folder`, then the manifest.
 
     A clip is renamed into place when complete and the manifest is written last: after a kill the same call
@@ -96,6 +100,8 @@ def generate(settings: SyntheticSettings, folder: Path, *, track: Track = no_pro
         What to make.
     folder : Path
         Where; created if missing. Clips go to ``real/`` and ``fake/``.
+    workers : int
+        Processes; the bytes are the same with any number.
     track : Track, optional
         Shows progress.
 
@@ -118,12 +124,23 @@ def generate(settings: SyntheticSettings, folder: Path, *, track: Track = no_pro
     manifest, table = folder / "clips.csv", _table(clips, subjects, settings)
     _claim(folder, settings)
     missing = [clip for clip in clips if not (folder / clip.path).exists()]
-    for clip in track(missing, "demo clips", total=len(missing)):
-        _write_clip(_make_clip(clip, subjects, settings), folder / clip.path)
+    make = partial(_make, settings=settings, folder=folder)
+    for _ in track(run_units(make, missing, workers=workers), "demo clips", total=len(missing)):
+        pass
     if missing or not manifest.exists() or manifest.read_bytes() != table:
         _sweep(folder)
         write_bytes(manifest, table)
     return manifest
+
+
+def _make(clip: _Clip, *, settings: SyntheticSettings, folder: Path) -> None:
+    _write_clip(_make_clip(clip, _known_subjects(settings), settings), folder / clip.path)
+
+
+@cache
+def _known_subjects(settings: SyntheticSettings) -> Sequence[Subject]:
+    """Draw or read the persons once a process."""
+    return _subjects(settings)
 
 
 def _subjects(settings: SyntheticSettings) -> Sequence[Subject]:
@@ -265,5 +282,5 @@ def _write_clip(frames: Frames, path: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     """Remove what killed runs left behind; by now every clip is complete, so nobody needs it."""
-    for partial in folder.glob("*/.*.partial.mp4"):
-        partial.unlink(missing_ok=True)
+    for unfinished in folder.glob("*/.*.partial.mp4"):
+        unfinished.unlink(missing_ok=True)

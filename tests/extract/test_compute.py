@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from extract import compute
-from extract.compute import ComputeSettings, UnavailableError, as_recorded, choose, cores
+from extract.compute import ComputeSettings, UnavailableError, as_recorded, choose
 from extract.errors import RequestError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +109,7 @@ def test_a_half_is_taken_or_refused_for_the_first_reason(machine, backend, half,
     reasons = {
         "in which mine keeps its features": spoils,
         "Expected fp32 for packed bits": backend == "packed",
-        "that this processor computes": backend == "openvino" and precision == "fp16",
+        "that this machine computes": backend in ("openvino", "cuda") and precision == "fp16",
     }
     reason = next((words for words, holds in reasons.items() if holds), None)
     if reason is None:
@@ -117,7 +117,7 @@ def test_a_half_is_taken_or_refused_for_the_first_reason(machine, backend, half,
         return
     with pytest.raises(RequestError, match=rf"{reason}.*; got {precision}\. Use .*auto") as caught:
         ask(machine, backend, precision, half=half)
-    assert isinstance(caught.value, UnavailableError) == ("processor" in reason)
+    assert isinstance(caught.value, UnavailableError) == ("machine" in reason)
 
 
 @pytest.mark.parametrize(
@@ -218,27 +218,3 @@ def test_openvino_counts_as_there_without_being_imported():
         assert has_openvino()
         assert "openvino" not in sys.modules
     """)
-
-
-# -- cores ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity"), reason="needs a system that pins processes to cores"
-)
-def test_only_the_cores_that_the_process_may_use_count():
-    one = in_a_process_of_its_own("""
-        import os
-        from extract.compute import cores
-        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-        print(cores())
-    """)
-    assert int(one) == 1
-    assert cores() == len(os.sched_getaffinity(0))
-
-
-@pytest.mark.parametrize(("count", "expected"), [(6, 6), (None, 1)])
-def test_elsewhere_the_machines_cores_count(monkeypatch, count, expected):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: count)
-    assert cores() == expected

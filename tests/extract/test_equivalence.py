@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from extract import hub, openvino_backend
+from extract import extractors, hub, openvino_backend
 from extract.compute import ComputeSettings, UnavailableError
 from extract.datasets.drawing.persons import make_person, make_poses
 from extract.datasets.filming import DrawnSubject, film
@@ -14,6 +14,7 @@ from extract.extractors import load_extractor
 from extract.networks import NETWORKS
 from extract.openvino_backend import BatchTrial
 from extract.weights import WeightSettings
+from extract.workers import cores
 
 SMALLEST = {"inception_v4": 75}  # pixels; the others take 32
 LONG = {"inception_v4", "convnext_base", "convnext_tiny", "deit_base"}  # to convert
@@ -44,11 +45,14 @@ class Subject:
             return load_extractor(settings, weights=WeightSettings(policy="auto"), compute=compute)
 
     def load(self, precision, *, threads=None):
-        made = self._make(ComputeSettings(precision=precision, threads=threads))
+        made = self._make(ComputeSettings(precision=precision))
         key = made.backend, made.precision, threads
         if key not in self._loaded:
             if made.backend != "cuda":  # which takes the network over
                 made.prepared = self.reference.prepared
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(extractors, "threads", lambda: threads or cores())
+                made._backend  # noqa: B018  (made with these threads)
             self._loaded[key] = made
         return self._loaded[key]
 

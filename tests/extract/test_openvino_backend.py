@@ -249,7 +249,7 @@ class Unknown(nn.Module):
 def test_a_network_that_is_not_converted_is_refused_with_the_backend_that_computes_it(network):
     with pytest.raises(
         RequestError,
-        match=r"Expected a network that OpenVINO converts; it failed \(.*\)\. Use backend torch\.",
+        match=r"Expected a network that OpenVINO computes; it failed \(.*\)\. Use backend torch\.",
     ) as caught:
         backend(network())(some_faces(2))
     assert "\n" not in str(caught.value)

@@ -175,13 +175,22 @@ def face_detector(settings: FaceSettings) -> FaceDetector:
 def faces_key(settings: FaceSettings) -> str:
     """Name the store folder of these settings: readable, and different whenever a crop could differ."""
     # OpenCV decodes and scales, so another release may give other pixels.
-    made_by = [CROPS, FACE_DETECTORS[settings.detector].fingerprint, cv2.__version__]
+    made_by = [CROPS, FACE_DETECTORS[settings.detector].fingerprint, cv2.__version__, *_elsewhere(settings)]
     beside = {"no_face", "perturb"}
     values = {k: v for k, v in vars(settings).items() if not k.startswith("_") and k not in beside}
     if not settings.perturb:
         return f"{settings.detector}-{settings.size}-{digest([values, *made_by])[:16]}"
     hashed = digest([values, *made_by, *parse_perturbation(settings.perturb).key])
     return f"{settings.detector}-{settings.size}-{settings.perturb}-{hashed[:16]}"
+
+
+def _elsewhere(settings: FaceSettings) -> list[str]:
+    """Return the device of a detector that runs on another one than the processor: its boxes may differ a little."""
+    if FACE_DETECTORS[settings.detector] is not MTCNN:
+        return []
+    import torch
+
+    return ["cuda"] if torch.cuda.is_available() else []
 
 
 def crop_faces(path: Path, settings: FaceSettings, detector: FaceDetector) -> Faces:

@@ -197,7 +197,7 @@ def _load(choice: Choice, weights: Path | None) -> tuple[ExtractorSettings, Extr
     suite, known = choice.run.suite, choice.run.extractors[choice.extractor]
     source = WeightSettings(directory=weights, policy=suite.weights, seed=suite.seed)
     # A plugin's name may be another than its file's: then all are loaded until one has it.
-    compute = as_recorded(known["backend"], known["precision"])
+    compute = as_recorded(known.get("backend", "torch"), known.get("precision", "fp32"))
     for settings in sorted(suite.extractors, key=lambda settings: settings.label != choice.extractor):
         extractor = load_extractor(settings, weights=source, compute=compute)
         if extractor.name == choice.extractor:

@@ -12,8 +12,16 @@ from benchmarks.machine import Machine, Say
 from benchmarks.results import check_out, claimed, finish, versions
 from benchmarks.suite import Suite
 from extract.errors import RequestError
-from extract.extractors import Extractor, backend_of, features_key, load_extractor, title_of, weights_of
-from extract.faces import faces_key
+from extract.extractors import (
+    Extractor,
+    FrozenNetwork,
+    backend_of,
+    features_key,
+    load_extractor,
+    title_of,
+    weights_of,
+)
+from extract.faces import FaceSettings, faces_key
 from extract.files import digest, write_bytes
 from extract.manifest import Manifest
 from extract.weights import WeightSettings
@@ -110,16 +118,19 @@ def _load_extractors(suite: Suite, weights: Path | None, *, machine: Machine) ->
     if twice := [name for name in names if names.count(name) > 1]:
         raise RequestError(f"Expected extractors of different names; got {twice[0]} twice. Rename one.")
     _say_weights(extractors, machine.say)
-    _build_networks(extractors, faces_key(suite.faces), machine=machine)
+    _build_networks(extractors, suite.faces, machine=machine)
     return extractors
 
 
-def _build_networks(extractors: Sequence[Extractor], faces: str, *, machine: Machine) -> None:
+def _build_networks(extractors: Sequence[Extractor], faces: FaceSettings, *, machine: Machine) -> None:
     """Build what has features to compute, so that weights that do not match are refused before the work."""
     store = machine.store
-    needed = [e for e in extractors if not store.has_features(features_key(e, faces))]
+    needed = [e for e in extractors if not store.has_features(features_key(e, faces_key(faces)))]
     for extractor in machine.track(needed, "networks") if needed else ():
-        extractor.dim  # noqa: B018  (builds the network)
+        if not isinstance(extractor, FrozenNetwork):
+            extractor.dim  # noqa: B018  (builds the network)
+        elif reason := extractor.prepare(faces.size):
+            machine.say(f"{extractor.name} is computed by torch: {reason}")
 
 
 def _key(suite: Suite, extractors: Sequence[Extractor], clips: Clips, also: Sequence[Any]) -> str:

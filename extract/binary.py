@@ -31,6 +31,9 @@ from numba import njit
 
 from extract.binary_vectors import GROUP, PIXELS, count_tile, finish_32, stem_32
 
+# Hash of binary_vectors.py: a change there must change this file, or Numba runs what it compiled before.
+VECTORS = "a798f5a3757f7d0d"
+
 
 def slack(words: int) -> int:
     """Return how many words the last tile of a map of signs may read behind it."""

@@ -1,7 +1,7 @@
 """The vector instructions of `extract.binary`, which Numba has no words for: LLVM's, for any processor.
 
 Numbers in the names of arguments: `at`, `to` and the like count elements of the flat array before them. Numba's cache
-knows the file of a compiled function only: after a change here, change or touch `extract/binary.py` as well.
+knows the file of a compiled function only: `extract.binary.VECTORS` changes with this one.
 """
 
 # mypy: allow-untyped-calls, allow-untyped-defs

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from extract.compute import ComputeSettings, choose
+from extract.compute import ComputeSettings, as_recorded, choose
 from extract.errors import RequestError, first_line
 from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.files import digest
@@ -133,6 +133,30 @@ class FrozenNetwork:
     def _backend(self) -> Backend:
         _ = self.dim  # before a GPU takes the network over
         return make_backend(self._network, self.prepared, self.backend, self.precision)
+
+    def prepare(self, side: int) -> str:
+        """Build what computes faces of `side` pixels, so that what does not work is refused before the work.
+
+        Returns
+        -------
+        str
+            Why torch was taken where the backend was for us to choose and OpenVINO cannot compute the network; else
+            empty. `backend`, `precision` and `recipe` are then others.
+        """
+        if self.backend != "openvino":
+            self.dim  # noqa: B018  (builds the network)
+            return ""
+        try:
+            self._backend.prepare(side)  # type: ignore[attr-defined]
+        except RequestError as error:
+            asked = self.recipe.compute
+            if asked.backend != "auto":
+                raise
+            self.backend, self.precision = "torch", "fp32" if asked.precision == "auto" else asked.precision
+            self.recipe = replace(self.recipe, compute=as_recorded(self.backend, self.precision))
+            del self._backend
+            return str(error)
+        return ""
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces into (n, dim) float32 features."""

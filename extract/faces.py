@@ -174,8 +174,14 @@ def face_detector(settings: FaceSettings) -> FaceDetector:
 
 def faces_key(settings: FaceSettings) -> str:
     """Name the store folder of these settings: readable, and different whenever a crop could differ."""
-    # OpenCV decodes and scales, so another release may give other pixels.
-    made_by = [CROPS, FACE_DETECTORS[settings.detector].fingerprint, cv2.__version__, *_elsewhere(settings)]
+    # OpenCV and PyAV decode, OpenCV scales: another release may give other pixels.
+    made_by = [
+        CROPS,
+        FACE_DETECTORS[settings.detector].fingerprint,
+        cv2.__version__,
+        version("av"),
+        *_elsewhere(settings),
+    ]
     beside = {"no_face", "perturb"}
     values = {k: v for k, v in vars(settings).items() if not k.startswith("_") and k not in beside}
     if not settings.perturb:

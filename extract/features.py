@@ -17,7 +17,8 @@ from extract.video import Image
 from extract.workers import run_units
 
 PART = 128  # faces a part holds at least; a kill costs the parts in hand
-STEP = 64  # faces that an extractor is given at once
+LONGEST = 1024  # faces of one clip in a part: 154 MB at 224 pixels
+STEP = 128  # faces that an extractor is given at once: on a GPU some are copied while others are computed
 READERS = 4  # threads: a GPU takes more faces than one thread decodes
 
 
@@ -89,14 +90,19 @@ def compute_features(
 
 
 def _parts(rows: pd.DataFrame, keys: Sequence[str], store: Store) -> list[Part]:
-    """Cut the rows that lack features at clip boundaries into stretches of at least `PART` faces, but for the last."""
+    """Cut the rows that lack features into stretches of at least `PART` faces, but for the last, at clip boundaries.
+
+    Only what is longer than `LONGEST` is cut elsewhere.
+    """
     wanted = pd.MultiIndex.from_frame(rows[["content", "face"]])
     stored = [pd.MultiIndex.from_frame(store.feature_index(key)[["content", "face"]]) for key in keys]
     needs = np.array([~wanted.isin(known) for known in stored], bool).reshape(len(keys), len(rows))
     lacking = np.flatnonzero(needs.any(axis=0))
     content = rows["content"].to_numpy()[lacking]
     cuts = [0]
-    for start in np.flatnonzero(content[1:] != content[:-1]) + 1:
+    for start in [*(np.flatnonzero(content[1:] != content[:-1]) + 1), len(lacking)]:
+        while start - cuts[-1] > LONGEST:
+            cuts.append(cuts[-1] + LONGEST)
         if start - cuts[-1] >= PART:
             cuts.append(int(start))
     stretches = [lacking[a:b] for a, b in zip(cuts, [*cuts[1:], len(lacking)], strict=True) if a < b]

@@ -16,7 +16,7 @@ from extract.video import Image
 
 BATCHES = (16, 4, 8)  # that are tried, the first one first
 FIXED = 8  # where the bits depend on the batch
-TRIES = 2  # of each: a shape's first run compiles its kernels
+CHECKED = (4, 8, 1, 3)  # batches whose bits must be those of the first of `BATCHES`
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
@@ -30,8 +30,9 @@ class OpenVINOBackend:
     precision : {"fp32", "bf16", "fp16"}
     threads : int
     any_batch : bool
-        Whether the network's bits are known not to depend on the size of the batch: then the fastest size is found
-        on the way, and single faces cost no more than they must. Otherwise batches are padded to one size.
+        Whether the network's bits may be expected not to depend on the size of the batch, which is then checked here:
+        the fastest size is found on the way, and single faces cost no more than they must. Otherwise batches are padded
+        to one size.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class OpenVINOBackend:
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
         """Turn (n, s, s, 3) uint8 RGB faces, at least one, into (n, d) float32 features."""
         request = self._request(faces.shape[1])
-        # The output belongs to the request and is overwritten by the next run.
         batches = self._sizes.cut(faces)
-        return np.concatenate(
-            [np.array(request.infer({0: self._padded(b)})[0][: len(b)], np.float32) for b in batches]
-        )
+        return np.concatenate([_infer(request, self._padded(batch))[: len(batch)] for batch in batches])
+
+    def prepare(self, side: int) -> None:
+        """Compile for faces of `side` pixels; `RequestError` where OpenVINO cannot."""
+        self._request(side)
 
     def _padded(self, batch: Image) -> Image:
         if self._any_batch or len(batch) == FIXED:
@@ -70,11 +72,27 @@ class OpenVINOBackend:
             model = _convert(self._module, side)
             model.reshape([-1 if self._any_batch else FIXED, side, side, 3])
             compiled = import_openvino().Core().compile_model(model, "CPU", self._config)
-            return compiled.create_infer_request()
+            request = compiled.create_infer_request()
+            if self._any_batch and not _same_in_any_batch(request, side):
+                self._any_batch, self._sizes = False, BatchTrial((FIXED,))
+                return self._compile(side)
+            return request
         except Exception as error:  # whatever torch's tracer, the network, or OpenVINO raises
             raise RequestError(
                 f"Expected a network that OpenVINO computes; it failed ({first_line(error)}). Use backend torch."
             ) from error
+
+
+def _infer(request: Any, faces: Image) -> npt.NDArray[np.float32]:
+    # The output belongs to the request and is overwritten by its next run.
+    return np.array(request.infer({0: faces})[0], np.float32)
+
+
+def _same_in_any_batch(request: Any, side: int) -> bool:
+    """Whether noise faces give the same bits in batches of several sizes on this processor; compiles the kernels."""
+    noise = np.random.default_rng(0).integers(0, 256, (BATCHES[0], side, side, 3), dtype=np.uint8)
+    whole = _infer(request, noise)
+    return all(np.array_equal(_infer(request, noise[:size]), whole[:size]) for size in CHECKED)
 
 
 class BatchTrial:
@@ -84,7 +102,7 @@ class BatchTrial:
     """
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
-        self._open = [size for size in sizes for _ in range(TRIES)]
+        self._open = list(sizes)
         self._rates: dict[int, float] = {}
 
     @property

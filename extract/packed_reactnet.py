@@ -174,9 +174,13 @@ class PackedReActNet:
         barrier = threading.Barrier(self.threads)
 
         def work(part: int) -> None:
-            for layer in self._layers(image, maps):
-                layer(part, self.threads)
-                barrier.wait()
+            try:
+                for layer in self._layers(image, maps):
+                    layer(part, self.threads)
+                    barrier.wait()
+            except BaseException:
+                barrier.abort()  # or the others would wait for this one without end
+                raise
 
         with self._maps(sizes) as maps:
             list(pool.map(work, range(self.threads)))

@@ -11,6 +11,7 @@ from extract.store import Store
 from extract.video import UnreadableClip, is_image
 from extract.workers import run_units
 
+PATIENCE = 15.0  # seconds of work below which no other process is started
 STILLS = 16  # images of one unit: one alone costs less than to send it to another process
 
 
@@ -47,7 +48,7 @@ def search_clips(
         else:
             yield Searched(clip, index)
     work = partial(_search, settings=settings, store=store)
-    for _, searched in run_units(work, _units(missing, workers), workers=workers):
+    for _, searched in run_units(work, _units(missing, workers), workers=workers, patience=PATIENCE):
         yield from searched
 
 

@@ -9,6 +9,8 @@
 The key of everything is the clip's bytes; labels and identities are in the manifest alone.
 """
 
+import contextlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +56,8 @@ class Store:
         sweep(self.scratch)
         for matrix in self._matrices():
             if is_unused(matrix):
-                discard(matrix, scratch=self.scratch)
+                with contextlib.suppress(PermissionError):  # in a cache that is ours to read only
+                    discard(matrix, scratch=self.scratch)
 
     # -- hashes ----------------------------------------------------------------------------------------------
 
@@ -146,8 +149,13 @@ class Store:
         features = self._features_folder(key)
         folder = features / matrix_name(rows)
         if (X := open_matrix(folder)) is None:
-            with whole_directory(folder, scratch=self.scratch) as unfinished:
-                write_matrix(unfinished, rows, features=features)
+            try:
+                with whole_directory(folder, scratch=self.scratch) as unfinished:
+                    write_matrix(unfinished, rows, features=features)
+            except PermissionError:  # a cache that is ours to read only: then in memory
+                with tempfile.TemporaryDirectory() as elsewhere:
+                    write_matrix(Path(elsewhere), rows, features=features)
+                    return np.asarray(np.load(Path(elsewhere) / "X.npy"), np.float32)
             X = open_matrix(folder)
         if X is None:
             raise LookupError(f"Expected {folder}, written just now; it was purged meanwhile. Run again.")
@@ -179,7 +187,7 @@ class Store:
         unfinished = [f for f in self.scratch.glob("*") if _is_unfinished_trace(f, contents, path)]
         for entry in unfinished:
             remove(entry)
-        matrices = [matrix for matrix in self._matrices() if _names(matrix, contents)]
+        matrices = [matrix for matrix in self._matrices() if _is_matrix_trace(matrix, contents)]
         for matrix in matrices:  # whole: it is gathered again from the parts when it is asked for
             discard(matrix, scratch=self.scratch)
         for file in hashes:  # last: they are how a purge that was killed finds the clip again
@@ -237,6 +245,13 @@ def _is_unfinished_trace(entry: Path, contents: Sequence[str], path: Path | None
     except (OSError, ValueError):
         # Rows are written first: where they lack, half or all, features are what a killed deletion left of somebody.
         return (entry / "X.npy").exists()
+
+
+def _is_matrix_trace(matrix: Path, contents: Sequence[str]) -> bool:
+    try:
+        return _names(matrix, contents)
+    except FileNotFoundError:  # swept by another process just now
+        return False
 
 
 def _names(folder: Path, contents: Sequence[str]) -> bool:

@@ -1,5 +1,7 @@
 """Networks with torch: on the processor, and on a GPU."""
 
+import copy
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +13,7 @@ from extract.video import Image
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BATCH = 16  # fixed and padded: in torch the same face gives other bits in a batch of another size
-GPU_BATCH = 64  # likewise
+GPU_BATCH = 32  # likewise, and small enough that the next can be copied meanwhile
 
 
 class TorchBackend:
@@ -47,8 +49,9 @@ class CudaBackend:
     """
 
     def __init__(self, faces_to_features: nn.Module, *, precision: str) -> None:
-        # Module.to with a memory format changes its four-dimensional parameters alone.
-        self._module = faces_to_features.to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # A copy: the network on the processor stays there, for exports. A memory format changes four-dimensional
+        # parameters alone.
+        self._module = copy.deepcopy(faces_to_features).to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._precision = precision
         self._graphs: dict[int, _Graph] = {}
 
@@ -85,9 +88,7 @@ def _capture(module: nn.Module, side: int, precision: str) -> _Graph:
     shape = (GPU_BATCH, side, side, 3)
     given = torch.zeros(shape, dtype=torch.uint8, device="cuda")
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    # TF32 would round the inputs of float32 products to ten bits: half precision under another name.
-    exact = torch.backends.cudnn.flags(allow_tf32=False)
-    with torch.inference_mode(), autocast("cuda", precision), exact:
+    with torch.inference_mode(), autocast("cuda", precision), exactly():
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(
             stream
@@ -102,6 +103,14 @@ def _capture(module: nn.Module, side: int, precision: str) -> _Graph:
         torch.zeros(shape, dtype=torch.uint8).pin_memory(),
     )
     return _Graph(graph, given, output, pinned)
+
+
+def exactly() -> AbstractContextManager[None]:
+    """Return the context in which cuDNN computes float32 as float32.
+
+    TF32 would round the inputs of its products to ten bits: half precision under another name.
+    """
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def autocast(device: str, precision: str) -> torch.autocast:

@@ -138,6 +138,8 @@ def _read_image(path: Path) -> Image:
 def _read_video(path: Path, count: int, stride: int | None) -> Frames:
     stated = _frame_count(path)
     wanted = _choose(stated, count, stride)
+    if not wanted:
+        raise UnreadableClip("cannot be decoded as a video: it holds no frame")
     few = decode_few(path, wanted, total=stated)
     if few is not None:
         return Frames(few, wanted)

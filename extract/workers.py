@@ -24,6 +24,8 @@ R = TypeVar("R")
 DEATHS = (
     3  # of workers, one after another without a unit finished between: then it is the work, not the machine
 )
+# Of loky's, for a pool that lost a worker: what was in hand is repeated.
+warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
 _allowed: dict[str, int] = {}  # threads of this process, where it is a worker
 
 
@@ -46,7 +48,9 @@ def threads_each(workers: int) -> int:
     return max(1, cores() // workers)
 
 
-def run_units(work: Callable[[U], R], units: Sequence[U], *, workers: int) -> Iterator[tuple[int, R]]:
+def run_units(
+    work: Callable[[U], R], units: Sequence[U], *, workers: int, patience: float = 0.0
+) -> Iterator[tuple[int, R]]:
     """Yield the number and the result of each unit as it finishes.
 
     Parameters
@@ -58,6 +62,9 @@ def run_units(work: Callable[[U], R], units: Sequence[U], *, workers: int) -> It
     workers : int
         Processes. One is this process itself, and units then come in their order. Each of several uses
         `threads_each` threads. They stop where the iterator is closed, and stay for the next call otherwise.
+    patience : float
+        Seconds. Units are worked off in this process while they promise to be done in so many seconds: to start
+        workers that import torch takes some, too.
 
     Raises
     ------
@@ -68,13 +75,29 @@ def run_units(work: Callable[[U], R], units: Sequence[U], *, workers: int) -> It
     """
     if workers < 1:
         raise ValueError(f"Expected at least 1 worker; got {workers}. Raise it.")
+    workers = min(workers, len(units)) or 1
     if workers == 1:
         return ((number, work(unit)) for number, unit in enumerate(units))
-    return _in_processes(work, units, workers)
+    return _in_processes(work, dict(enumerate(units)), workers, patience)
 
 
-def _in_processes(work: Callable[[U], R], units: Sequence[U], workers: int) -> Iterator[tuple[int, R]]:
-    left, deaths = dict(enumerate(units)), 0
+def _patiently(work: Callable[[U], R], left: dict[int, U], patience: float) -> Iterator[tuple[int, R]]:
+    """Work off units, taking them out, until the rest would take longer; the first one warms up and tells nothing."""
+    for place, number in enumerate(list(left)):
+        begun = time.perf_counter()
+        result = work(left.pop(number))
+        took = time.perf_counter() - begun
+        yield number, result
+        if place and took * len(left) > patience:
+            return
+
+
+def _in_processes(
+    work: Callable[[U], R], left: dict[int, U], workers: int, patience: float
+) -> Iterator[tuple[int, R]]:
+    deaths = 0
+    if patience:
+        yield from _patiently(work, left, patience)
     while left:
         try:
             with _closed_in_silence(_round(work, left, workers)) as results:

@@ -28,6 +28,7 @@ from extract.progress import Track, no_progress
 from extract.workers import run_units
 
 FRAMES_PER_SECOND = 12
+PATIENCE = 15.0  # seconds of work below which no other process is started
 VERSION = 1  # of the pictures: raise it when the same settings give other clips
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
@@ -125,7 +126,9 @@ def generate(
     _claim(folder, settings)
     missing = [clip for clip in clips if not (folder / clip.path).exists()]
     make = partial(_make, settings=settings, folder=folder)
-    for _ in track(run_units(make, missing, workers=workers), "demo clips", total=len(missing)):
+    for _ in track(
+        run_units(make, missing, workers=workers, patience=PATIENCE), "demo clips", total=len(missing)
+    ):
         pass
     if missing or not manifest.exists() or manifest.read_bytes() != table:
         _sweep(folder)

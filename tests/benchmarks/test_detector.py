@@ -342,10 +342,11 @@ def test_another_extractor_than_the_runs_is_refused(export, altered):
 class Served:
     """The plugin's extractor, served by another backend that is off by a share of the largest feature."""
 
-    name, backend, precision = "pixels", "other", "bf16"
+    name, backend = "pixels", "other"
 
-    def __init__(self, extractor, off=0.0, fingerprint="pixels 1"):
+    def __init__(self, extractor, off=0.0, fingerprint="pixels 1", precision="bf16"):
         self._extractor, self._off, self.fingerprint, self.dim = extractor, off, fingerprint, extractor.dim
+        self.precision = precision
 
     def __call__(self, faces):
         features = self._extractor(faces)
@@ -360,15 +361,24 @@ def test_the_fingerprint_is_demanded(export, extractor):
 
 def test_another_backend_serves_within_the_tolerance_alone(export, extractor, elsewhere):
     folder, _, _ = export()
-    near = Detector.load(folder, extractor=Served(extractor, off=0.005))
+    near = Detector.load(folder, extractor=Served(extractor, off=0.005, precision="own"))
     assert near.deviation == pytest.approx(0.005, rel=0.01)
     assert len(list(near.predict(external_files(elsewhere)))) == 16
     with pytest.raises(
-        RequestError, match=r"within 1% .* got 2.00% with other-bf16 \(exported with plugin-own\)"
+        RequestError, match=r"within 1% .* got 2.00% with other-own \(exported with plugin-own\)"
     ):
-        Detector.load(folder, extractor=Served(extractor, off=0.02))
+        Detector.load(folder, extractor=Served(extractor, off=0.02, precision="own"))
     with pytest.raises(RequestError, match="Expected features within"):
         Detector.load(folder, extractor=Served(extractor, off=np.nan))
+
+
+def test_another_precision_serves_within_a_wider_tolerance_and_is_said(export, extractor):
+    folder, _, _ = export()
+    said = []
+    Detector.load(folder, extractor=Served(extractor, off=0.02), say=said.append)
+    assert said[0].startswith("Features are computed in bf16, in training they were in own,")
+    with pytest.raises(RequestError, match=r"within 5% .* got 6.00% with other-bf16"):
+        Detector.load(folder, extractor=Served(extractor, off=0.06))
 
 
 def test_a_detector_names_no_code_to_run(export, source):
@@ -392,7 +402,8 @@ def test_other_releases_of_the_face_detector_are_said(export, extractor, monkeyp
     said = []
     Detector.load(folder, extractor=extractor, say=said.append)
     assert said == [
-        "Faces may be cropped otherwise than in training: another release of OpenCV or of the face detector."
+        "Faces may be cropped otherwise than in training: another release of OpenCV, PyAV or the face detector, "
+        "or a GPU in the place of a processor."
     ]
 
 

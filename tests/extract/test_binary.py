@@ -1,3 +1,6 @@
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch.nn import functional as F
 if config.DISABLE_JIT:
     pytest.skip("vector instructions need Numba's compiler", allow_module_level=True)
 
+from extract import binary
 from extract.binary import block_rows, slack, stem_rows
 from extract.binary_vectors import GROUP
 from extract.binary_weights import border_sums, lay_out, unpack
@@ -175,3 +179,8 @@ def test_weights_are_laid_out_group_by_group_and_back():
     assert bit == signs[32 + 5, 2, 0, 64 + 7]
     packed = np.packbits(signs.transpose(0, 3, 1, 2))
     np.testing.assert_array_equal(unpack(packed, inputs=128, outputs=64, kernel=3), signs)
+
+
+def test_a_change_of_the_instructions_changes_the_file_that_numba_looks_at():
+    instructions = Path(binary.__file__).with_name("binary_vectors.py").read_bytes()
+    assert hashlib.sha256(instructions).hexdigest()[:16] == binary.VECTORS  # else: put the new one there

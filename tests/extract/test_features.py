@@ -304,6 +304,7 @@ def check_apart(make, many, track):
     assert [seen[1:] for seen in track.seen] == [[count, count]]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bits_of_one(many, track):
     check_apart([lambda: network(precision="fp32")], many, track)
 

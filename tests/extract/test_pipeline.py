@@ -331,6 +331,13 @@ def test_the_drawn_clips_show_faces(alone):
     assert len(after.skipped) >= 2
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    """Let several processes start for little work, too."""
+    monkeypatch.setattr(searching, "PATIENCE", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("workers", [2, 4])
 def test_several_processes_store_the_same_bytes_and_give_the_same_rows(drawn, alone, store, workers):
     settings, files, rows, after = alone
@@ -348,6 +355,7 @@ def test_several_processes_store_the_same_bytes_and_give_the_same_rows(drawn, al
     assert seen == [22] * 22
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_worker_that_is_killed_costs_the_clips_in_its_hand(drawn, alone, store):
     settings, files, rows, _ = alone
     stored = {}

@@ -157,7 +157,7 @@ def test_a_clip_that_was_not_searched_is_unknown(store):
 def test_a_writer_that_fails_in_the_middle_leaves_nothing(store, monkeypatch):
     written = []
 
-    def write_two(path, image):
+    def write_two(path, image, **how):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)
@@ -173,7 +173,7 @@ def test_a_writer_that_fails_in_the_middle_leaves_nothing(store, monkeypatch):
 def test_a_reader_sees_nothing_until_the_writer_is_done(store, monkeypatch):
     seen = []
 
-    def write_and_look(path, image):
+    def write_and_look(path, image, **how):
         write_png(path, image)
         seen.append((store.face_index(KEY, A), store.faces_folder(KEY, A).exists()))
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from extract import torch_backend
 from extract.prepared import FacesToFeatures
 from extract.torch_backend import CPU_BATCH, GPU_BATCH, CudaBackend, TorchBackend, autocast
 
@@ -144,3 +145,9 @@ def test_many_batches_do_not_overtake_each_other_on_a_gpu():
     for shift in range(20):
         part = many[shift * GPU_BATCH : (shift + 1) * GPU_BATCH]
         assert np.roll(part, -shift, axis=0).tobytes() == one.tobytes()
+
+
+def test_a_graph_is_captured_with_cudnn_and_without_tf32():
+    with torch_backend.exactly():
+        assert torch.backends.cudnn.enabled
+        assert not torch.backends.cudnn.allow_tf32

@@ -204,3 +204,28 @@ def test_importing_workers_imports_neither_torch_nor_opencv():
     code = "import sys, extract.workers; sys.exit(bool({'torch', 'cv2'} & set(sys.modules)))"
     root = str(workers.__file__).rpartition("/extract/")[0]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+# -- patience ------------------------------------------------------------------------------------------------
+
+
+def slow_here(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def test_little_work_starts_no_process():
+    found = dict(run_units(slow_here, [0.0] * 20, workers=2, patience=5.0))
+    assert found == dict.fromkeys(range(20), os.getpid())
+
+
+def test_much_work_goes_on_in_other_processes():
+    found = dict(run_units(slow_here, [0.05] * 20, workers=2, patience=0.5))
+    assert sorted(found) == list(range(20))
+    assert [found[0], found[1]] == [os.getpid()] * 2  # the first warms up, the second tells how long it takes
+    assert os.getpid() not in {found[n] for n in range(2, 20)}
+
+
+def test_the_first_unit_tells_nothing():
+    found = dict(run_units(slow_here, [1.0, *[0.0] * 5], workers=2, patience=0.5))
+    assert set(found.values()) == {os.getpid()}

@@ -206,7 +206,7 @@ def test_batches_are_not_padded_where_the_size_does_not_matter():
 
 def test_a_network_that_looks_at_the_whole_batch_is_found_out_and_padded():
     X = backend(BatchMean(), any_batch=True)(np.full((3, 16, 16, 3), 80, np.uint8))
-    np.testing.assert_allclose(X, 80 * 3 / FIXED, rtol=1e-5)
+    np.testing.assert_allclose(X[:, 3:], 80 * 3 / FIXED, rtol=1e-5)  # with the zeros that fill it up
 
 
 @pytest.mark.skipif(

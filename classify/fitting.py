@@ -53,6 +53,14 @@ class FoldModels:
         return scores
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Scores (c, n_test) float64 of c configurations on a fold's test rows; whether each converged, (c,) bool."""
+
+    scores: Floats
+    converged: npt.NDArray[np.bool_]
+
+
 def fit_fold_models(
     X: Matrix,
     y: Labels,
@@ -93,6 +101,17 @@ def score(model: Any, X: Matrix, *, classifier: str) -> Floats:
     """Score rows (m, d) with a fitted estimator: (m,) float64, higher = more likely fake."""
     with threadpool_limits(limits=1):
         return _score(model, X, classifier)
+
+
+def score_each(
+    X: Matrix, y: Labels, points: Sequence[Params], *, classifier: str, fold: Fold, seed: int
+) -> Scored:
+    """Fit and score each configuration by itself."""
+    scores, converged = np.empty((len(points), len(fold.test))), np.empty(len(points), bool)
+    for i, point in enumerate(points):
+        model, converged[i] = fit(X, y, classifier=classifier, params=point, rows=fold.train, seed=seed)
+        scores[i] = score(model, X[fold.test], classifier=classifier)
+    return Scored(scores, converged)
 
 
 def _score(model: Any, X: Matrix, classifier: str) -> Floats:

@@ -72,7 +72,9 @@ def fit_fold_models(
     n_jobs: int = 1,
     track: Track = no_progress,
 ) -> FoldModels:
-    """Fit the models whose out-of-fold scores a search reported, again: the same bits.
+    """Fit the models whose out-of-fold scores a search reported, again.
+
+    The same bits; of SVCs, which a search fits on a matrix that all share, the same scores to about 1e-9.
 
     Parameters as for `classify.search.search`; `params` is one point of the grid.
     """

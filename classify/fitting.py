@@ -90,7 +90,14 @@ def fit(
 ) -> tuple[Any, bool]:
     """Fit on some rows (k,) of X: the estimator, and whether the fit converged."""
     # One thread whatever the number of processes: sums in another order would change the last bits.
-    with threadpool_limits(limits=1), warnings.catch_warnings(record=True) as caught:
+    with threadpool_limits(limits=1):
+        return _fit(X, y, classifier=classifier, params=params, rows=rows, seed=seed)
+
+
+def _fit(
+    X: Matrix, y: Labels, *, classifier: str, params: Params, rows: npt.NDArray[np.int64], seed: int
+) -> tuple[Any, bool]:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         fitted = CLASSIFIERS[classifier].build(params, seed).fit(X[rows], y[rows])
     others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
@@ -110,9 +117,10 @@ def score_each(
 ) -> Scored:
     """Fit and score each configuration by itself."""
     scores, converged = np.empty((len(points), len(fold.test))), np.empty(len(points), bool)
-    for i, point in enumerate(points):
-        model, converged[i] = fit(X, y, classifier=classifier, params=point, rows=fold.train, seed=seed)
-        scores[i] = score(model, X[fold.test], classifier=classifier)
+    with threadpool_limits(limits=1):
+        for i, point in enumerate(points):
+            model, converged[i] = _fit(X, y, classifier=classifier, params=point, rows=fold.train, seed=seed)
+            scores[i] = _score(model, X[fold.test], classifier)
     return Scored(scores, converged)
 
 

@@ -21,6 +21,7 @@ import multiprocessing
 import os
 import pstats
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -43,6 +44,7 @@ from classify.gram import gram_bytes
 from classify.metrics import evaluate
 from classify.search import search
 
+SUITE = Path(__file__).parents[1] / "suites" / "papic2025.toml"  # read here: benchmarks.suite imports torch
 FOLDS = 5
 PEOPLE = 64  # numbers that make a person
 SHIFT = 1.5  # of a fake, along a direction of length about one
@@ -212,10 +214,11 @@ def report(task: Task, *, profile: bool) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    from benchmarks.suite import read_suite  # imports torch, which the processes that are measured do without
-
     options = _options()
-    grids, chosen = read_suite("papic2025").classifiers, dict(_setting(text) for text in options.only)
+    grids, chosen = (
+        tomllib.loads(SUITE.read_text(encoding="utf-8"))["classifiers"],
+        dict(_setting(text) for text in options.only),
+    )
     growth = {}
     for n in options.n:
         X, rows = _read(options, n)
@@ -228,7 +231,8 @@ def main() -> None:
         )
         took = []
         for name in options.classifiers:
-            grid = {k: [chosen[k]] if k in chosen else v for k, v in grids[name].items()}
+            given = {k: [None if value == "none" else value for value in v] for k, v in grids[name].items()}
+            grid = {k: [chosen[k]] if k in chosen else v for k, v in given.items()}
             task = Task(X, rows, name, grid, options.folds, options.plain_share, options.jobs)
             took.append(report(task, profile=options.profile))
         growth[len(X)] = np.sum(took, axis=0)

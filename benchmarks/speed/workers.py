@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 
 from classify.units import cut
 
-EVERY = 0.1  # seconds
+EVERY = 0.5  # seconds; counting pages holds up the process that is watched
 
 
 def start_workers(count: int) -> None:

@@ -210,7 +210,7 @@ def _run_unit(
         "n_jobs": machine.n_jobs,
         "track": machine.track,
     }
-    found = search(X, y, grid=suite.classifiers[classifier], metric=suite.metric, **fit)
+    found = search(X, y, grid=suite.classifiers[classifier], metric=suite.metric, say=machine.say, **fit)
     columns = further_columns(plan.rows)
     own = plan.rows[chosen].assign(fold=plan.number[chosen])
     scored = {plan.first: _predictions(own, found.scores[chosen], columns)}

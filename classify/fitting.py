@@ -53,6 +53,14 @@ class FoldModels:
         return scores
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Scores (c, n_test) float64 of c configurations on a fold's test rows; whether each converged, (c,) bool."""
+
+    scores: Floats
+    converged: npt.NDArray[np.bool_]
+
+
 def fit_fold_models(
     X: Matrix,
     y: Labels,
@@ -64,7 +72,9 @@ def fit_fold_models(
     n_jobs: int = 1,
     track: Track = no_progress,
 ) -> FoldModels:
-    """Fit the models whose out-of-fold scores a search reported, again: the same bits.
+    """Fit the models whose out-of-fold scores a search reported, again.
+
+    The same bits; of SVCs, which a search fits on a matrix that all share, the same scores to about 1e-9.
 
     Parameters as for `classify.search.search`; `params` is one point of the grid.
     """
@@ -80,7 +90,14 @@ def fit(
 ) -> tuple[Any, bool]:
     """Fit on some rows (k,) of X: the estimator, and whether the fit converged."""
     # One thread whatever the number of processes: sums in another order would change the last bits.
-    with threadpool_limits(limits=1), warnings.catch_warnings(record=True) as caught:
+    with threadpool_limits(limits=1):
+        return _fit(X, y, classifier=classifier, params=params, rows=rows, seed=seed)
+
+
+def _fit(
+    X: Matrix, y: Labels, *, classifier: str, params: Params, rows: npt.NDArray[np.int64], seed: int
+) -> tuple[Any, bool]:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         fitted = CLASSIFIERS[classifier].build(params, seed).fit(X[rows], y[rows])
     others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
@@ -93,6 +110,18 @@ def score(model: Any, X: Matrix, *, classifier: str) -> Floats:
     """Score rows (m, d) with a fitted estimator: (m,) float64, higher = more likely fake."""
     with threadpool_limits(limits=1):
         return _score(model, X, classifier)
+
+
+def score_each(
+    X: Matrix, y: Labels, points: Sequence[Params], *, classifier: str, fold: Fold, seed: int
+) -> Scored:
+    """Fit and score each configuration by itself."""
+    scores, converged = np.empty((len(points), len(fold.test))), np.empty(len(points), bool)
+    with threadpool_limits(limits=1):
+        for i, point in enumerate(points):
+            model, converged[i] = _fit(X, y, classifier=classifier, params=point, rows=fold.train, seed=seed)
+            scores[i] = _score(model, X[fold.test], classifier)
+    return Scored(scores, converged)
 
 
 def _score(model: Any, X: Matrix, classifier: str) -> Floats:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.model_selection import ParameterGrid
 
 from classify.fitting import Matrix, fit, score
 from classify.folds import inner_folds
 from classify.groups import Ints
+from classify.memory import available_memory
 from classify.metrics import SELECTION, Floats, Labels, evaluate
 from classify.models import CLASSIFIERS, Params
 from classify.protocols import Fold
@@ -98,9 +99,19 @@ def run_tasks(
     points = [dict(point) for point in ParameterGrid(dict(grid))]
     chosen_on = [choosing_folds(rows, task, seed=seed) if len(points) > 1 else [] for task in tasks]
     y, clips = rows["label"].to_numpy(), pd.factorize(rows["clip"])[0]
+    memory = available_memory() // 2 // effective_n_jobs(n_jobs)  # for each of the searches that run at once
     work = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_run_task)(
-            X, y, clips, task, folds, classifier=classifier, grid=grid, metric=metric, seed=seed
+            X,
+            y,
+            clips,
+            task,
+            folds,
+            classifier=classifier,
+            grid=grid,
+            metric=metric,
+            seed=seed,
+            memory=memory,
         )
         for task, folds in zip(tasks, chosen_on, strict=True)
     )
@@ -124,10 +135,13 @@ def _run_task(
     grid: Mapping[str, list[Any]],
     metric: str,
     seed: int,
+    memory: int,
 ) -> list[dict[str, Any]]:
     params = next(iter(ParameterGrid(dict(grid))))
     if folds:
-        params = search(X, y, classifier=classifier, grid=grid, folds=folds, metric=metric, seed=seed).best
+        params = search(
+            X, y, classifier=classifier, grid=grid, folds=folds, metric=metric, seed=seed, memory=memory
+        ).best
     return [
         line
         for trial in task.trials

@@ -1,0 +1,281 @@
+"""The grid search against what a user would write: seconds, memory, and whether the answers are the same.
+
+    python -m benchmarks.speed.search --n 1000 2000
+    python -m benchmarks.speed.search --n 8000 --classifiers svc --plain-share 0.2
+    python -m benchmarks.speed.search --n 8000 --classifiers xgboost --only max_depth=3 learning_rate=0.1 --folds 2
+
+The plain way is scikit-learn's GridSearchCV over a PredefinedSplit, with XGBClassifier(tree_method="hist"); ours is
+`classify.search`. Both have the same features, folds, grid (that of the suite papic2025) and seed, as many processes
+as there are processors, and run one after the other, each in a process of its own that has started its workers before
+the clock starts. Where the plain way would take too long, it does every so-many-th configuration (--plain-share), and
+its time is multiplied; --only and --folds shorten both ways alike.
+
+Without --features they are generated: a face is a person (64 numbers, 40 faces each) and a picture of it (64 more), a
+fake is moved along one direction, all mapped to `d` columns at random, with noise, cut off below 0 as after a ReLU.
+"""
+
+import argparse
+import ast
+import cProfile
+import multiprocessing
+import os
+import pstats
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from joblib.externals.loky import get_reusable_executor
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, ParameterGrid, PredefinedSplit
+from sklearn.svm import SVC
+from xgboost import XGBClassifier
+
+from benchmarks.speed.workers import start_workers, watch
+from classify.folds import fold_numbers, identity_folds
+from classify.gram import gram_bytes
+from classify.metrics import evaluate
+from classify.search import search
+
+SUITE = Path(__file__).parents[1] / "suites" / "papic2025.toml"  # read here: benchmarks.suite imports torch
+FOLDS = 5
+PEOPLE = 64  # numbers that make a person
+SHIFT = 1.5  # of a fake, along a direction of length about one
+SOLVERS = {  # what is inside of them is a solver's time
+    "logistic_regression": ("_logistic.py", "fit"),
+    "svc": (os.path.join("svm", "_base.py"), "_dense_fit"),
+    "random_forest": (os.path.join("tree", "_classes.py"), "_fit"),
+    "xgboost": (os.path.join("xgboost", "core.py"), "update"),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One search: what both ways are given, and ``plain``, the part of the grid that the plain way does."""
+
+    X: npt.NDArray[np.float32]
+    rows: pd.DataFrame
+    classifier: str
+    grid: Mapping[str, list[Any]]
+    folds: int
+    plain: float
+    jobs: int
+    seed: int = 0
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """The grid's configurations."""
+        return list(ParameterGrid(dict(self.grid)))
+
+    @property
+    def sampled(self) -> npt.NDArray[np.int64]:
+        """Numbers of the configurations that the plain way does, from the middles of equal stretches."""
+        count = max(1, round(self.plain * len(self.points)))
+        return ((np.arange(count) + 0.5) * len(self.points) / count).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """F1 (configurations, folds); memory is what was taken after the start, in bytes, of all processes."""
+
+    seconds: float
+    f1: npt.NDArray[np.float64]
+    auc: float = np.nan
+    memory: int = 0
+    solving: float = np.nan
+
+
+def make_features(n: int, d: int, *, seed: int) -> tuple[npt.NDArray[np.float32], pd.DataFrame]:
+    """Generate features (n, d) with rows as the folds want them; see the top of this file."""
+    rng = np.random.default_rng(seed)
+    person, label = np.arange(n) % max(4 * FOLDS, n // 40), (rng.random(n) < 0.5).astype(np.int64)
+    hidden = rng.normal(size=(person.max() + 1, PEOPLE))[person] + rng.normal(size=(n, PEOPLE))
+    hidden += SHIFT * label[:, None] * rng.normal(size=PEOPLE) / np.sqrt(PEOPLE)
+    seen = hidden @ rng.normal(size=(PEOPLE, d)) / np.sqrt(PEOPLE) + 0.5 * rng.normal(size=(n, d))
+    return np.maximum(seen, 0).astype(np.float32), _rows(label, person)
+
+
+def _rows(label: npt.NDArray[np.int64], person: npt.NDArray[np.int64]) -> pd.DataFrame:
+    clip = np.arange(len(label)).astype(str)
+    return pd.DataFrame({"clip": clip, "label": label, "identity": person.astype(str)})
+
+
+def plain_way(task: Task) -> Measured:
+    """Search as a user of scikit-learn would."""
+    estimator = {
+        "logistic_regression": LogisticRegression(max_iter=5000),
+        "svc": SVC(cache_size=500),
+        "random_forest": RandomForestClassifier(random_state=task.seed),
+        "xgboost": XGBClassifier(tree_method="hist", random_state=task.seed),
+    }[task.classifier]
+    some = [{name: [value] for name, value in task.points[i].items()} for i in task.sampled]
+    number = fold_numbers(_folds(task), len(task.rows))
+    cv = PredefinedSplit(np.where(number < task.folds, number, -1))
+    start = time.perf_counter()
+    done = GridSearchCV(estimator, some, scoring="f1", cv=cv, n_jobs=task.jobs, refit=False)
+    done.fit(task.X, task.rows["label"].to_numpy())
+    seconds = time.perf_counter() - start
+    return Measured(
+        seconds * len(task.points) / len(some),
+        np.column_stack([done.cv_results_[f"split{k}_test_score"] for k in range(task.folds)]),
+    )
+
+
+def our_way(task: Task) -> Measured:
+    """Search with `classify.search`."""
+    y, folds = task.rows["label"].to_numpy(), _folds(task)[: task.folds]
+    start = time.perf_counter()
+    found = search(
+        task.X,
+        y,
+        classifier=task.classifier,
+        grid=task.grid,
+        folds=folds,
+        metric="f1",
+        seed=task.seed,
+        n_jobs=task.jobs,
+        say=print,
+    )
+    seconds = time.perf_counter() - start
+    aucs = [evaluate(y[fold.test], found.scores[fold.test], threshold=0.0)["auc"] for fold in folds]
+    f1 = found.configurations.pivot_table(index="configuration", columns="fold", values="f1")
+    return Measured(seconds, f1.to_numpy(), float(np.mean(aucs)))
+
+
+def profiled(task: Task) -> Measured:
+    """Search in one process, and return the part of its time that is a solver's."""
+    profile = cProfile.Profile()
+    found = profile.runcall(our_way, replace(task, jobs=1))
+    file, name = SOLVERS[task.classifier]
+    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    inside = sum(entry[3] for key, entry in stats.items() if key[0].endswith(file) and key[2] == name)
+    return replace(found, solving=inside / found.seconds)
+
+
+def _folds(task: Task) -> list[Any]:
+    return identity_folds(task.rows, n_splits=FOLDS, protocol="target", seed=task.seed)
+
+
+WAYS = {"plain": plain_way, "ours": our_way, "profile": profiled}
+
+
+def measure(way: str, task: Task) -> Measured:
+    """Search one way in a new process; its memory is watched from here."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_child, args=(there, way, task))
+    process.start()
+    there.close()
+    here.recv()  # its workers have started
+    with watch(process.pid or 0) as taken:
+        here.send("go")
+        found: Measured = here.recv()
+    process.join()
+    return replace(found, memory=taken())
+
+
+def _child(parent: Connection, way: str, task: Task) -> None:
+    _folds(task)
+    if way != "profile":
+        start_workers(task.jobs)
+    parent.send("ready")
+    parent.recv()
+    parent.send(WAYS[way](task))
+    get_reusable_executor().shutdown()  # multiprocessing would wait until workers have been idle for minutes
+
+
+def report(task: Task, *, profile: bool) -> tuple[float, float]:
+    """Measure and print one line; return the seconds of both ways."""
+    plain, ours = measure("plain", task), measure("ours", task)
+    apart = np.abs(plain.f1 - ours.f1[task.sampled]).max()
+    same = plain.f1.mean(axis=1).argmax() == ours.f1[task.sampled].mean(axis=1).argmax()
+    answers = (
+        "equal" if same and apart == 0 else f"F1 differs by {apart:.1e}{'' if same else ', other winner'}"
+    )
+    part = "" if len(task.sampled) == len(task.points) else f" ({len(task.sampled)} of {len(task.points)})"
+    square = gram_bytes(len(task.X))
+    line = (
+        f"{task.classifier:<20}{len(task.points) * task.folds:5} {plain.seconds:9.1f}{part:<10} {ours.seconds:8.1f}"
+        f" {plain.seconds / ours.seconds:6.2f}  {ours.auc:.3f}  {plain.memory / 2**20:6.0f} {ours.memory / 2**20:6.0f}"
+        f" {ours.memory / square:5.2f}  {answers}"
+    )
+    if profile:
+        line += f"; outside solvers {1 - measure('profile', task).solving:.1%}"
+    print(line, flush=True)
+    return plain.seconds, ours.seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    grids, chosen = (
+        tomllib.loads(SUITE.read_text(encoding="utf-8"))["classifiers"],
+        dict(_setting(text) for text in options.only),
+    )
+    growth = {}
+    for n in options.n:
+        X, rows = _read(options, n)
+        print(
+            f"\n{len(X):,} faces x {X.shape[1]}, {options.folds} of {FOLDS} folds, {options.jobs} processes"
+        )
+        print(
+            f"{'':<20}{'fits':>5} {'plain, s':>9}{'':<10} {'ours, s':>8} {'ratio':>6}  {'AUC':<5}"
+            f"  {'MiB':>6} {'MiB':>6} {'n x n':>5}"
+        )
+        took = []
+        for name in options.classifiers:
+            given = {k: [None if value == "none" else value for value in v] for k, v in grids[name].items()}
+            grid = {k: [chosen[k]] if k in chosen else v for k, v in given.items()}
+            task = Task(X, rows, name, grid, options.folds, options.plain_share, options.jobs)
+            took.append(report(task, profile=options.profile))
+        growth[len(X)] = np.sum(took, axis=0)
+    print(f"\n{'n':>7} {'plain, s':>9} {'ours, s':>8} {'ratio':>6}")
+    for n, (plain, ours) in growth.items():
+        print(f"{n:>7,} {plain:9.1f} {ours:8.1f} {plain / ours:6.2f}")
+
+
+def _read(options: argparse.Namespace, n: int) -> tuple[npt.NDArray[np.float32], pd.DataFrame]:
+    if options.features is None:
+        return make_features(n, options.d, seed=0)
+    X, label = np.load(options.features), np.load(options.labels)
+    person = np.load(options.groups) if options.groups else np.arange(len(X)) // 32
+    some = np.sort(np.random.default_rng(0).permutation(len(X))[:n])
+    return X[some].astype(np.float32), _rows(
+        label[some].astype(np.int64), np.unique(person, return_inverse=True)[1][some]
+    )
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, value = text.split("=")
+    return name, None if value == "none" else ast.literal_eval(value)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--features", type=Path, help="(n, d), .npy; with --labels (n,), 1 = fake")
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument(
+        "--groups", type=Path, help="(n,), who is shown; else 32 rows in a row are one person"
+    )
+    parser.add_argument("--n", type=int, nargs="+", default=[1000, 2000, 4000, 8000])
+    parser.add_argument("--d", type=int, default=1024)
+    parser.add_argument("--classifiers", nargs="+", default=list(SOLVERS), choices=list(SOLVERS))
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME=VALUE", help="one value of the grid")
+    parser.add_argument("--folds", type=int, default=FOLDS, help="how many of the five are measured")
+    parser.add_argument("--plain-share", type=float, default=1.0, help="of configurations the plain way does")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--profile", action="store_true", help="also the share of time outside solvers")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

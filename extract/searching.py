@@ -11,7 +11,7 @@ from extract.store import Store
 from extract.video import UnreadableClip, is_image
 from extract.workers import run_units
 
-PATIENCE = 15.0  # seconds of work below which no other process is started
+PATIENCE = 30.0  # seconds of work below which no other process is started: to start takes some ten
 STILLS = 16  # images of one unit: one alone costs less than to send it to another process
 
 

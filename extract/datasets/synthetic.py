@@ -28,7 +28,7 @@ from extract.progress import Track, no_progress
 from extract.workers import run_units
 
 FRAMES_PER_SECOND = 12
-PATIENCE = 15.0  # seconds of work below which no other process is started
+PATIENCE = 30.0  # seconds of work below which no other process is started: to start takes some ten
 VERSION = 1  # of the pictures: raise it when the same settings give other clips
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 

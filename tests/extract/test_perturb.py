@@ -405,7 +405,7 @@ def test_the_key_of_unperturbed_faces_is_what_it_was():
         "min_confidence": 0.9,
         **{"select": "largest", "margin": 0.3, "size": 224},
     }
-    hashed = faces.digest([before, faces.CROPS, faces.MTCNN.fingerprint, cv2.__version__])
+    hashed = faces.digest([before, faces.CROPS, faces.MTCNN.fingerprint, cv2.__version__, av.__version__])
     assert faces_key(settings) == f"mtcnn-224-{hashed[:16]}"
 
 

@@ -81,9 +81,8 @@ def choose(
         raise RequestError(
             f"Expected a binary network for backend packed; got {name}. Use auto, which chooses."
         )
-    native = _native_halves(backend)
     if asked.precision == "auto":
-        return backend, next((p for p in native if p in (half or ())), "fp32")
+        return backend, next((p for p in _native_halves(backend) if p in (half or ())), "fp32")
     if asked.precision in HALVES:
         _check_half(asked.precision, name=name, half=half, backend=backend)
     return backend, asked.precision

@@ -9,7 +9,6 @@ frames of its clip.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import cv2
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.video import Image
+from extract.workers import one_torch_thread
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class Cascade:
         import torch
 
         for start in range(0, len(frames), self._batch):
-            with torch.inference_mode(), _one_thread():
+            with torch.inference_mode(), one_torch_thread():
                 found = self._search(
                     [_Summed(frame) for frame in frames[start : start + self._batch]], smallest
                 )
@@ -214,16 +214,3 @@ def pyramid(shape: Sequence[int], smallest: float) -> list[float]:
         scale *= FACTOR
     needed = [scale for scale in scales if WINDOW / (scale * FACTOR) > smallest]
     return needed or scales[-1:]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: these networks gain little from a second, and their bits never depend on it."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

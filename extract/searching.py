@@ -9,9 +9,8 @@ from typing import Any
 from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, face_detector, faces_key
 from extract.store import Store
 from extract.video import UnreadableClip, is_image
-from extract.workers import run_units
+from extract.workers import PATIENCE, run_units
 
-PATIENCE = 30.0  # seconds of work below which no other process is started: to start takes some ten
 STILLS = 16  # images of one unit: one alone costs less than to send it to another process
 
 

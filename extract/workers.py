@@ -26,6 +26,7 @@ DEATHS = (
 )
 # Of loky's, for a pool that lost a worker: what was in hand is repeated.
 warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+PATIENCE = 30.0  # seconds of work below which no other process need be started: to start takes some ten
 _allowed: dict[str, int] = {}  # threads of this process, where it is a worker
 
 
@@ -153,6 +154,19 @@ def limit_threads(share: int) -> None:
         sys.modules["cv2"].setNumThreads(share)
     if "torch" in sys.modules and sys.modules["torch"].get_num_threads() != share:
         sys.modules["torch"].set_num_threads(share)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch to one thread: small networks gain little from a second, and their bits never depend on it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache

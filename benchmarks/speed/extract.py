@@ -9,7 +9,6 @@ the speed.
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.speed.peaks import flop, matrix_peak, parameters
+from benchmarks.speed.predict import peak_mib
 from extract.compute import ComputeSettings
 from extract.datasets.drawing.persons import make_person, make_poses
 from extract.datasets.filming import DrawnSubject, film
@@ -216,11 +216,6 @@ def speed_table(names: Sequence[str], *, images: int) -> None:
                 flush=True,
             )
     print("slow: below 30 images a second, fast: from 150; without the classification layers")
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has held, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:

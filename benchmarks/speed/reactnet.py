@@ -21,6 +21,7 @@ import torch
 from extract.binary import count_row, slack, stem_rows
 from extract.binary_vectors import PIXELS
 from extract.binary_weights import BLOCKS
+from extract.compute import import_openvino
 from extract.packed_reactnet import PackedReActNet, map_sizes
 from extract.reactnet import ReActNetA
 
@@ -85,17 +86,11 @@ def simulation(network: ReActNetA) -> Way:
 
 def compiled_simulation(network: ReActNetA, count: int) -> Way:
     """The simulation as OpenVINO compiles it, in float32, its kernels constant."""
-    from openvino import Core
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-    frontend = FrontEndManager().load_by_framework("pytorch")  # `convert_model` would report home
-    example = torch.zeros(count, 3, 224, 224)
-    decoder = TorchScriptPythonDecoder(network, example_input=(example,))  # must outlive the conversion
-    model = frontend.convert(frontend.load(decoder))
+    openvino = import_openvino()
+    model = openvino.convert_model(network, example_input=torch.zeros(count, 3, 224, 224))
     model.reshape([count, 3, 224, 224])
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    request = Core().compile_model(model, "CPU", settings).create_infer_request()
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
     return lambda images: request.infer([images])
 
 

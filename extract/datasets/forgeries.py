@@ -4,8 +4,6 @@ A face is placed by its five landmarks (eyes, nose, corners of the mouth). Each 
 frame; what it draws at random is drawn once a clip, so that a forged clip looks like the work of one tool.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,6 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from extract.workers import one_torch_thread
 
 Frame = npt.NDArray[np.uint8]
 Image = npt.NDArray[np.float32]
@@ -190,7 +190,7 @@ def find_landmarks(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     RuntimeError
         No frame shows a face.
     """
-    with _one_thread():
+    with one_torch_thread():
         _, chances, points = _mtcnn(max(20, frames.shape[1] // 8)).detect(frames, landmarks=True)
     found = {
         index: _likeliest(chances[index], points[index])
@@ -205,19 +205,6 @@ def find_landmarks(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 def _likeliest(chances: Any, points: Any) -> Landmarks:
     return np.asarray(points[int(np.argmax(chances))], np.float64)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch from spinning beside other work: these networks gain little from a second thread."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @cache

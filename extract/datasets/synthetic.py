@@ -25,10 +25,9 @@ from extract.datasets.forgeries import ATTACKS, Forger, faceswap, find_landmarks
 from extract.errors import RequestError
 from extract.files import hash_file, read_json, write_bytes, write_json
 from extract.progress import Track, no_progress
-from extract.workers import run_units
+from extract.workers import PATIENCE, run_units
 
 FRAMES_PER_SECOND = 12
-PATIENCE = 30.0  # seconds of work below which no other process is started: to start takes some ten
 VERSION = 1  # of the pictures: raise it when the same settings give other clips
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 

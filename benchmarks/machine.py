@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from extract.cluster import Cluster
 from extract.progress import Track, no_progress
 from extract.store import Store
 
@@ -24,6 +25,8 @@ class Machine:
         Processes of the search.
     face_workers, feature_workers : int
         Processes that find faces and that compute features.
+    cluster : Cluster, optional
+        Whose workers do units of work in place of processes of this machine.
     track : Track
         Progress of long stages.
     say : callable
@@ -34,5 +37,6 @@ class Machine:
     n_jobs: int = 1
     face_workers: int = 1
     feature_workers: int = 1
+    cluster: Cluster | None = None
     track: Track = no_progress
     say: Say = silent

@@ -227,6 +227,11 @@ def unit_folder(folder: Path, extractor: str, classifier: str) -> Path:
     return folder / "units" / extractor / classifier
 
 
+def search_folder(final: Path) -> Path:
+    """Return where the search of a unit keeps what is finished, until the unit is written."""
+    return final.parents[2] / "scratch" / f"search-{final.parent.name}-{final.name}"
+
+
 def open_units(folder: Path, extractor: str, suite: Suite) -> list[str]:
     """Return the classifiers of a suite that an extractor's results lack."""
     return [c for c in suite.classifiers if not unit_folder(folder, extractor, c).is_dir()]

@@ -11,7 +11,7 @@ from benchmarks.data import EXTERNAL, FoundFaces, find_all_faces, perturbed_face
 from benchmarks.judge import Judging, judge
 from benchmarks.machine import Machine
 from benchmarks.request import Request, carry_out, check_folder, make_request
-from benchmarks.results import open_units, unit_folder, write_common, write_unit
+from benchmarks.results import open_units, search_folder, unit_folder, write_common, write_unit
 from benchmarks.suite import Suite
 from classify.audit import audit_folds, describe_audit
 from classify.fitting import Matrix, fit_fold_models
@@ -24,7 +24,7 @@ from classify.search import search
 from extract.extractors import Extractor
 from extract.faces import FaceSettings, faces_key
 from extract.features import compute_features
-from extract.files import write_bytes
+from extract.files import remove, write_bytes
 from extract.manifest import OPTIONAL, REQUIRED, RESERVED
 from extract.perceptual import PerceptualHash
 from extract.pipeline import Features, load_features
@@ -210,7 +210,17 @@ def _run_unit(
         "n_jobs": machine.n_jobs,
         "track": machine.track,
     }
-    found = search(X, y, grid=suite.classifiers[classifier], metric=suite.metric, say=machine.say, **fit)
+    found = search(
+        X,
+        y,
+        grid=suite.classifiers[classifier],
+        metric=suite.metric,
+        how=suite.search,
+        cluster=machine.cluster,
+        folder=search_folder(final),
+        say=machine.say,
+        **fit,
+    )
     columns = further_columns(plan.rows)
     own = plan.rows[chosen].assign(fold=plan.number[chosen])
     scored = {plan.first: _predictions(own, found.scores[chosen], columns)}
@@ -232,6 +242,7 @@ def _run_unit(
         replicates=suite.replicates,
     )
     write_unit(final, found=found, unit=judge(found, scored, how=how), scratch=final.parents[2] / "scratch")
+    remove(search_folder(final))
 
 
 def further_columns(rows: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from classify.metrics import METRICS, SELECTION
 from classify.models import CLASSIFIERS, check_grid
 from classify.protocols import PROTOCOLS
 from classify.rules import parse_rule
+from classify.search import How
 from extract.compute import BackendChoice, ComputeSettings, PrecisionChoice
 from extract.datasets.registry import DATASETS
 from extract.datasets.synthetic import SyntheticSettings
@@ -136,6 +137,8 @@ class Suite(_Strict):
     folds, seed : int
     metric : str
         Selects the configuration, by its mean over folds.
+    search : {"exhaustive", "halving"}
+        ``halving`` tries all configurations on few rows and only the best of them on more, see `classify.search`.
     level : {"image", "video"}, optional
         Which the main tables show; without it video, or image where every clip is one image.
     aggregate : str
@@ -169,6 +172,7 @@ class Suite(_Strict):
     folds: Annotated[int, Field(ge=2)] = 5
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     metric: str = "f1"
+    search: How = "exhaustive"
     level: Literal["image", "video"] | None = None
     aggregate: str = "mean"
     thresholds: list[str] = ["f1", "youden", "eer"]

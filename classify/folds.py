@@ -1,12 +1,15 @@
 """Which rows train and which test, checked against what the protocol promises."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from classify.groups import Ints, people_of
+from classify.metrics import Labels
 from classify.protocols import PROTOCOLS, Fold, check_classes
+from extract.errors import RequestError
 
 
 def identity_folds(rows: pd.DataFrame, *, n_splits: int, protocol: str, seed: int) -> list[Fold]:
@@ -65,6 +68,47 @@ def inner_folds(rows: pd.DataFrame, train: Ints, *, n_splits: int, protocol: str
     protocol = "target" if protocol == "official" else protocol
     folds = identity_folds(part, n_splits=n_splits, protocol=protocol, seed=seed)
     return [Fold(train[fold.train], train[fold.test]) for fold in folds]
+
+
+def nested_folds(folds: Sequence[Fold], y: Labels) -> dict[tuple[int, int], Fold]:
+    """Divide every fold's training part by the other folds, two at a time.
+
+    Inside fold a, fold b is an inner test part, whose training part is what may train both; inside fold b the same
+    rows train, and fold a is tested. One fit serves both: half the work of a search inside each fold. As a part of both
+    training parts, it shares with neither test part what the protocol keeps apart.
+
+    Parameters
+    ----------
+    folds : sequence of k Fold
+    y : (n,) int, 1 = fake
+
+    Returns
+    -------
+    dict of (a, b), a < b, to Fold
+        k (k - 1) / 2 of them. What is tested of fold a trains fold b, and the other way round.
+
+    Raises
+    ------
+    RequestError
+        Fewer than three folds; a side of an inner fold that lacks a class.
+    """
+    if len(folds) < 3:
+        raise RequestError(
+            f"Expected at least 3 folds to choose inside each; got {len(folds)}. Use more folds, or nested = false."
+        )
+    pairs = {}
+    for a, b in combinations(range(len(folds)), 2):
+        one, other = folds[a], folds[b]
+        tested = {a: np.intersect1d(one.test, other.train), b: np.intersect1d(other.test, one.train)}
+        pairs[a, b] = Fold(np.intersect1d(one.train, other.train), np.union1d(tested[a], tested[b]))
+        for rows, what in [(pairs[a, b].train, "trains"), *((rows, "is tested") for rows in tested.values())]:
+            if set(y[rows]) != {0, 1}:
+                raise RequestError(
+                    f"Expected real and fake in what {what} inside folds {a + 1} and {b + 1}; got "
+                    f"{np.sum(y[rows] == 0)} real and {np.sum(y[rows] == 1)} fake rows. Use fewer folds, add "
+                    "identities, or nested = false."
+                )
+    return pairs
 
 
 def fold_numbers(folds: Sequence[Fold], n: int) -> Ints:

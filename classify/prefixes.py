@@ -1,6 +1,6 @@
 """Ensembles of several sizes from one: the first trees of the largest are those of a smaller one, bit for bit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from classify.fitting import Matrix, Scored
+from classify.kept import Kept
 from classify.metrics import Labels
 from classify.models import CLASSIFIERS, Params
 from classify.protocols import Fold
@@ -63,24 +64,4 @@ def score_boosted(
     return Scored(np.array(scores, np.float64), np.ones(len(points), bool))
 
 
-class Kept:
-    """The last thing that a process made, by its key."""
-
-    def __init__(self) -> None:
-        self.key, self.value = "", None
-
-    def get(self, key: str, make: Callable[[], Any]) -> Any:
-        """Return what was made under `key`; make it, and forget another, where there is none."""
-        if not key:
-            return make()
-        if key != self.key:
-            self.forget()
-            self.key, self.value = key, make()
-        return self.value
-
-    def forget(self) -> None:
-        """Keep nothing."""
-        self.key, self.value = "", None
-
-
-BINNED = Kept()
+BINNED = Kept()  # one binned training part a process

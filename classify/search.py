@@ -1,24 +1,73 @@
-"""Grid search over folds that were made beforehand, keeping out-of-fold scores."""
+"""Grid search over folds that were made beforehand, keeping out-of-fold scores; and the same inside each fold."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn.model_selection import ParameterGrid
 
 from classify.fitting import Matrix, Scored
-from classify.gram import Gram, compute_gram, gram_bytes
-from classify.memory import available_memory
-from classify.metrics import SELECTION, Floats, Labels, evaluate
-from classify.models import CLASSIFIERS
+from classify.folds import nested_folds
+from classify.gram import gram_bytes
+from classify.groups import Ints
+from classify.inputs import Inputs, rows_of, save_inputs
+from classify.metrics import DECISIONS, METRICS, SELECTION, Floats, Labels, decisions, evaluate
+from classify.models import CLASSIFIERS, Params
 from classify.prefixes import BINNED
 from classify.protocols import Fold
-from classify.units import Unit, cut, new_data, rows_of, run_unit
+from classify.units import GRAM, Unit, cut, do_unit, families, is_done
+from extract.cluster import Cluster
+from extract.memory import available_memory
 from extract.progress import Track, no_progress
+from extract.workers import run_units
+
+How = Literal["exhaustive", "halving"]
+FACTOR = 3  # halving: a round has so many times the rows of the one before, and one in so many of its configurations
+LEAST = 500  # rows of a training part that a round has at least
+
+Family = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What was chosen inside the training part of one fold, without its test part.
+
+    Attributes
+    ----------
+    best : dict
+        The parameters.
+    converged : bool
+        Whether all fits that chose them, and the one on the whole training part, converged.
+    scores : (n,) float64
+        Out-of-fold scores of the inner folds, which thresholds can be chosen on; NaN where none tests.
+    number : (n,) int64
+        The inner fold that tests each row, -1 where none does.
+    """
+
+    best: dict[str, Any]
+    converged: bool
+    scores: Floats
+    number: Ints
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A search inside each fold's training part.
+
+    Attributes
+    ----------
+    scores : (n,) float64
+        Of each fold's test part, by the parameters that were chosen without it; NaN for rows that no fold tests.
+    inner : tuple of Inner, one a fold
+    """
+
+    scores: Floats
+    inner: tuple[Inner, ...]
 
 
 @dataclass(frozen=True)
@@ -32,25 +81,20 @@ class SearchResult:
         grid's order, as in scikit-learn's GridSearchCV.
     configurations : DataFrame, one line a configuration and fold
         ``configuration`` (number), the parameters (as JSON-able values), ``fold``, every metric at the default
-        threshold, ``converged``.
+        threshold, ``converged``, ``part`` (it trained on one row of so many: above 1 where halving left it out).
     scores : (n,) float64
         Out-of-fold scores of the best configuration; NaN for rows that no fold tests.
     converged : bool
         Whether all its fits converged.
+    nested : Nested, optional
+        Where it was asked for.
     """
 
     best: dict[str, Any]
     converged: bool
     configurations: pd.DataFrame
     scores: Floats
-
-
-@dataclass(frozen=True)
-class _Fit:
-    configuration: int
-    fold: int
-    scores: Floats
-    converged: bool
+    nested: Nested | None = None
 
 
 def search(
@@ -62,7 +106,11 @@ def search(
     folds: Sequence[Fold],
     metric: str,
     seed: int,
+    how: How = "exhaustive",
+    nested: bool = False,
     n_jobs: int = 1,
+    cluster: Cluster | None = None,
+    folder: Path | None = None,
     track: Track = no_progress,
     memory: int | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -84,8 +132,17 @@ def search(
         A name in `SELECTION`; its mean over folds at the default threshold selects the configuration.
     seed : int
         Of every fit.
+    how : {"exhaustive", "halving"}
+        ``halving`` tries all configurations on few rows, and with more rows only the best of them, see `rounds`.
+    nested : bool
+        Also choose inside each fold's training part, see `nested_folds`.
     n_jobs : int
         Processes, or of SVCs that share inner products threads; each fit is single-threaded.
+    cluster : Cluster, optional
+        Whose workers fit in place of processes of this machine.
+    folder : Path, optional
+        Where finished units are kept: the same search finds them there, and does what is left. Which features these
+        are, and whose search it is, the folder says.
     memory : int, optional
         Bytes that the inner products of all rows, (n, n) float64, may take, which SVCs share; a search takes less than
         twice that. Half of what is available where it is left out.
@@ -95,88 +152,272 @@ def search(
     Raises
     ------
     RequestError
-        An unknown classifier.
+        An unknown classifier; folds that cannot be nested.
     """
     points = list(ParameterGrid(dict(grid)))
-    gram = (
-        _share_gram(X, folds, memory=memory, threads=effective_n_jobs(n_jobs), say=say)
-        if classifier == "svc"
-        else None
-    )
-    units = cut(
+    pairs = nested_folds(folds, y) if nested else {}
+    every = (*folds, *pairs.values())
+    inputs = save_inputs(X, y, every, parent=folder) if folder else Inputs(X, y, every)
+    share = classifier != "svc" or _has_memory(every, memory=memory, cluster=cluster, say=say)
+    # SVCs that share one large matrix are fitted one fold after another, each in a thread of this process.
+    threads = effective_n_jobs(n_jobs) if classifier == "svc" and share and not cluster else 1
+    fits = _Fits(
         points,
+        inputs,
         classifier=classifier,
-        folds=len(folds),
+        metric=metric,
         seed=seed,
-        data=new_data(),
-        share=gram is not None or classifier != "svc",
+        do=partial(do_unit, inputs=inputs, share=share, threads=threads),
+        run=partial(run_units, workers=1 if threads > 1 else effective_n_jobs(n_jobs), cluster=cluster),
+        track=track,
     )
-    work = _fits(X, y, units, folds, gram=gram, n_jobs=n_jobs)
-    done: Iterable[_Fit] = track(work, f"search {classifier}", len(points) * len(folds))
-    scores = np.full((len(points), len(y)), np.nan)
-    converged = np.empty((len(points), len(folds)), bool)
-    for one in done:
-        scores[one.configuration, folds[one.fold].test] = one.scores
-        converged[one.configuration, one.fold] = one.converged
-    table = _table(y, scores, converged, points=points, folds=folds, classifier=classifier)
-    winner = int(table.groupby("configuration")[metric].mean().to_numpy().argmax())
-    return SearchResult(dict(points[winner]), bool(converged[winner].all()), table, scores[winner])
-
-
-def _share_gram(
-    X: Matrix, folds: Sequence[Fold], *, memory: int | None, threads: int, say: Callable[[str], None]
-) -> Gram | None:
-    """Compute the inner products that all SVCs share; None, and say so, where they would take too much memory."""
-    rows, most = rows_of(folds), available_memory() // 2 if memory is None else memory
-    if (needed := gram_bytes(len(rows))) > most:
-        say(
-            f"SVC: inner products of all {len(rows):,} faces would take {needed / 1e9:.1f} GB, more than the "
-            f"{most / 1e9:.1f} GB that they may: every fit computes its own, which takes many times as long."
-        )
-        return None
-    return compute_gram(X, rows, threads=threads)
-
-
-def _fits(
-    X: Matrix, y: Labels, units: Sequence[Unit], folds: Sequence[Fold], *, gram: Gram | None, n_jobs: int
-) -> Iterator[_Fit]:
-    """Do units, in processes or, where they share inner products, one by one in threads; yield every fit."""
-    if gram is not None:
-        done = (
-            (unit, run_unit(unit, X, y, folds[unit.fold], gram=gram, threads=effective_n_jobs(n_jobs)))
-            for unit in units
-        )
-    else:
-        done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-            delayed(_run)(unit, X, y, folds[unit.fold]) for unit in units
-        )
+    outer = [_Test(k, np.arange(len(fold.test)), fold.test) for k, fold in enumerate(folds)]
+    within = [_tests_within(k, folds, pairs) for k in range(len(folds))] if nested else []
+    alike = families(points, classifier=classifier, share=share)
+    parts = rounds(len(alike), min(len(fold.train) for fold in folds), how=how)
     try:
-        for unit, found in done:
-            for i, scores, converged in zip(unit.configurations, found.scores, found.converged, strict=True):
-                yield _Fit(i, unit.fold, scores, bool(converged))
+        (winner, tried), *inside = _select(fits, [outer, *within], alike, parts)
+        winners = [chosen for chosen, _ in inside]
+        # What was chosen inside a fold's training part, halving may have left out where it is now tested.
+        fits.compute({(k, family) for k, i in enumerate(winners) for family in alike if i in family})
     finally:
         BINNED.forget()
+        GRAM.forget()
+    return SearchResult(
+        dict(points[winner]),
+        fits.converged(outer, winner),
+        fits.table(outer, tried),
+        fits.scores(outer, winner),
+        _nested(fits, outer, within, winners) if nested else None,
+    )
 
 
-def _run(unit: Unit, X: Matrix, y: Labels, fold: Fold) -> tuple[Unit, Scored]:
-    return unit, run_unit(unit, X, y, fold)
+def rounds(families: int, rows: int, *, how: How) -> list[int]:
+    """Return of how many rows one is trained on in each round; the last is 1: all of them.
+
+    Halving after Jamieson and Talwalkar 2016, as scikit-learn's `HalvingGridSearchCV` does it, with rows as the
+    resource: each round trains on `FACTOR` times the rows of the one before, and keeps one in `FACTOR` of what is
+    fitted together. There are as many as leave one to choose at the last, and `LEAST` rows to train on at the first.
+
+    >>> rounds(18, 8000, how="halving"), rounds(18, 2000, how="halving"), rounds(18, 8000, how="exhaustive")
+    ([9, 3, 1], [3, 1], [1])
+    """
+    parts = [1]
+    while how == "halving" and FACTOR * parts[0] <= families and rows >= LEAST * FACTOR * parts[0]:
+        parts.insert(0, FACTOR * parts[0])
+    return parts
 
 
-def _table(
-    y: Labels,
-    scores: Floats,
-    converged: npt.NDArray[np.bool_],
-    *,
-    points: list[dict[str, Any]],
-    folds: Sequence[Fold],
-    classifier: str,
-) -> pd.DataFrame:
-    threshold = CLASSIFIERS[classifier].default_threshold
-    lines = [
-        {"configuration": i, **point, "fold": k}
-        | evaluate(y[fold.test], scores[i, fold.test], threshold=threshold)
-        | {"converged": bool(converged[i, k])}
-        for i, point in enumerate(points)
-        for k, fold in enumerate(folds)
-    ]
-    return pd.DataFrame(lines, columns=["configuration", *points[0], "fold", *SELECTION, "converged"])
+def _select(
+    fits: "_Fits", searches: Sequence[Sequence["_Test"]], alike: Sequence[Family], parts: Sequence[int]
+) -> list[tuple[int, dict[int, int]]]:
+    """Find the best configuration of several searches, of equal ones the first, doing rounds of all together.
+
+    Beside it stands, for every configuration, the part of the last round that it was in.
+    """
+    kept = [list(alike) for _ in searches]
+    tried: list[dict[int, int]] = [{} for _ in searches]
+    for number, part in enumerate(parts):
+        if number:
+            kept = [
+                _best(fits, tests, mine, parts[number - 1])
+                for tests, mine in zip(searches, kept, strict=True)
+            ]
+        for last, mine in zip(tried, kept, strict=True):
+            last |= {i: part for family in mine for i in family}
+        wanted = {
+            (test.fold, family)
+            for tests, mine in zip(searches, kept, strict=True)
+            for test in tests
+            for family in mine
+        }
+        fits.compute(wanted, part=part, watched=searches[0])
+    return [(fits.best(tests, last), last) for tests, last in zip(searches, tried, strict=True)]
+
+
+def _best(fits: "_Fits", tests: Sequence["_Test"], alike: Sequence[Family], part: int) -> list[Family]:
+    """Keep one in `FACTOR` of the families, those whose best configuration is best, in their order."""
+    best = np.array([fits.means(tests, family, part=part).max() for family in alike])
+    kept = np.argsort(-best, kind="stable")[: -(-len(alike) // FACTOR)]
+    return [alike[i] for i in sorted(kept)]
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Rows (m,) that choose: the fold that scores them, and their places in its test part."""
+
+    fold: int
+    places: Ints
+    rows: Ints
+
+
+def _tests_within(k: int, folds: Sequence[Fold], pairs: Mapping[tuple[int, int], Fold]) -> list[_Test]:
+    """Return what is tested inside fold k: the test parts of the other folds, as far as they train fold k."""
+    tests = []
+    for number, ((a, b), fold) in enumerate(pairs.items(), start=len(folds)):
+        if k in (a, b):
+            rows = np.intersect1d(folds[b if k == a else a].test, folds[k].train)
+            tests.append(_Test(number, np.searchsorted(fold.test, rows), rows))
+    return tests
+
+
+class _Fits:
+    """Configurations fitted and scored on folds, when they are first asked for."""
+
+    def __init__(
+        self,
+        points: Sequence[Params],
+        inputs: Inputs,
+        *,
+        classifier: str,
+        metric: str,
+        seed: int,
+        do: Callable[[Unit], Scored],
+        run: Callable[..., Iterator[tuple[int, Scored]]],
+        track: Track,
+    ) -> None:
+        self.points, self.inputs, self.classifier, self.metric, self.seed = (
+            points,
+            inputs,
+            classifier,
+            metric,
+            seed,
+        )
+        self.do, self.run, self.track = do, run, track
+        self.threshold = CLASSIFIERS[classifier].default_threshold
+        self.found: dict[tuple[int, int, int], tuple[Floats, bool]] = {}  # (configuration, fold, part)
+        self.values: dict[tuple[int, int, int, int], float] = {}
+
+    def compute(
+        self, wanted: Collection[tuple[int, Family]], *, part: int = 1, watched: Sequence[_Test] = ()
+    ) -> None:
+        """Do the units that are wanted and not done; show the best configuration of those who watch."""
+        lacking = sorted(
+            (fold, family)
+            for fold, family in wanted
+            if any((i, fold, part) not in self.found for i in family)
+        )
+        units = cut(lacking, self.points, classifier=self.classifier, seed=self.seed, part=part)
+        if not units:
+            return
+        best = _Best(self, watched, part)
+        share = f" 1/{part} of rows" if part > 1 else ""
+        for unit, scored in self.track(
+            self._do(units), f"search {self.classifier}{share}", len(units), note=best.describe
+        ):
+            for i, scores, converged in zip(
+                unit.configurations, scored.scores, scored.converged, strict=True
+            ):
+                self.found[i, unit.fold, part] = scores, bool(converged)
+                best.look(i)
+
+    def _do(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Scored]]:
+        """Yield what was done before, and then the rest as it is done."""
+        left = []
+        for unit in units:
+            if is_done(unit, self.inputs):
+                yield unit, self.do(unit)
+            else:
+                left.append(unit)
+        for number, scored in self.run(self.do, left):
+            yield left[number], scored
+
+    def value(self, test: _Test, i: int, part: int = 1) -> float:
+        """Return the selection metric of a configuration on one test."""
+        key = i, test.fold, int(test.rows[0]), part
+        if key not in self.values:
+            scores, _ = self.found[i, test.fold, part]
+            self.values[key] = _measure(
+                self.metric, self.inputs.y[test.rows], scores[test.places], threshold=self.threshold
+            )
+        return self.values[key]
+
+    def means(self, tests: Sequence[_Test], some: Sequence[int], *, part: int = 1) -> Floats:
+        """Return the mean of the selection metric over tests of some configurations: (c,) float64."""
+        return np.average([[self.value(test, i, part) for test in tests] for i in some], axis=1)
+
+    def best(self, tests: Sequence[_Test], tried: Mapping[int, int]) -> int:
+        """Return the best of the configurations that were tried on all rows, of equal ones the first."""
+        last = sorted(i for i, part in tried.items() if part == 1)
+        return last[int(self.means(tests, last).argmax())]
+
+    def scores(self, tests: Sequence[_Test], i: int) -> Floats:
+        """Return the scores of a configuration, (n,) float64, NaN for rows that are not tested."""
+        scores = np.full(len(self.inputs.y), np.nan)
+        for test in tests:
+            scores[test.rows] = self.found[i, test.fold, 1][0][test.places]
+        return scores
+
+    def converged(self, tests: Sequence[_Test], i: int) -> bool:
+        return all(self.found[i, test.fold, 1][1] for test in tests)
+
+    def table(self, tests: Sequence[_Test], tried: Mapping[int, int]) -> pd.DataFrame:
+        """Return every metric of every configuration on each test, of the last round that it was in."""
+        lines = []
+        for i, point in enumerate(self.points):
+            for test in tests:
+                scores, converged = self.found[i, test.fold, tried[i]]
+                figures = evaluate(self.inputs.y[test.rows], scores[test.places], threshold=self.threshold)
+                place = {"configuration": i, **point, "fold": test.fold}
+                lines.append({**place, **figures, "converged": converged, "part": tried[i]})
+        columns = ["configuration", *self.points[0], "fold", *SELECTION, "converged", "part"]
+        return pd.DataFrame(lines, columns=columns)
+
+
+class _Best:
+    """The best configuration so far, of those that all tests have seen."""
+
+    def __init__(self, fits: _Fits, tests: Sequence[_Test], part: int) -> None:
+        self.fits, self.tests, self.part = fits, tests, part
+        self.value, self.configuration = -np.inf, 0
+
+    def look(self, i: int) -> None:
+        """Look at a configuration of which another fit is done."""
+        if self.tests and all((i, test.fold, self.part) in self.fits.found for test in self.tests):
+            [value] = self.fits.means(self.tests, [i], part=self.part)
+            if (value, -i) > (self.value, -self.configuration):  # of equal ones the first, as in the result
+                self.value, self.configuration = float(value), i
+
+    def describe(self) -> str:
+        if self.value == -np.inf:
+            return ""
+        point = self.fits.points[self.configuration]
+        words = ", ".join(f"{name} {value}" for name, value in point.items())
+        return f"best {METRICS[self.fits.metric].title} {METRICS[self.fits.metric].show(self.value)}: {words}"
+
+
+def _measure(metric: str, y: Labels, scores: Floats, *, threshold: float) -> float:
+    """Compute one metric of `SELECTION`; most of them need no more than four counts."""
+    if metric in DECISIONS:
+        return decisions(y, (scores >= threshold).astype(np.int64))[metric]
+    return evaluate(y, scores, threshold=threshold)[metric]
+
+
+def _nested(
+    fits: _Fits, outer: Sequence[_Test], within: Sequence[Sequence[_Test]], winners: Sequence[int]
+) -> Nested:
+    scores, inner = np.full(len(fits.inputs.y), np.nan), []
+    for k, (tests, i) in enumerate(zip(within, winners, strict=True)):
+        number = np.full(len(scores), -1, np.int64)
+        for place, test in enumerate(tests):
+            number[test.rows] = place
+        scores[outer[k].rows] = fits.scores([outer[k]], i)[outer[k].rows]
+        converged = fits.converged([*tests, outer[k]], i)
+        inner.append(Inner(dict(fits.points[i]), converged, fits.scores(tests, i), number))
+    return Nested(scores, tuple(inner))
+
+
+def _has_memory(
+    folds: Sequence[Fold], *, memory: int | None, cluster: Cluster | None, say: Callable[[str], None]
+) -> bool:
+    """Whether the inner products that all SVCs share may be computed; say so where they would take too much memory."""
+    if memory is None:
+        memory = cluster.memory if cluster else available_memory() // 2
+    rows = len(rows_of(folds))
+    if (needed := gram_bytes(rows)) <= memory:
+        return True
+    say(
+        f"SVC: inner products of all {rows:,} faces would take {needed / 1e9:.1f} GB, more than the "
+        f"{memory / 1e9:.1f} GB that they may: every fit computes its own, which takes many times as long."
+    )
+    return False

@@ -14,11 +14,11 @@ from sklearn.model_selection import ParameterGrid
 from classify.fitting import Matrix, fit, score
 from classify.folds import inner_folds
 from classify.groups import Ints
-from classify.memory import available_memory
 from classify.metrics import SELECTION, Floats, Labels, evaluate
 from classify.models import CLASSIFIERS, Params
 from classify.protocols import Fold
 from classify.search import search
+from extract.memory import available_memory
 from extract.progress import Track, no_progress
 
 INNER = 3  # folds inside a training part that choose the parameters

@@ -1,24 +1,30 @@
 """Units of work: the configurations of one classifier that share work on one fold.
 
-A unit is small and refers to rows, folds and parameters instead of carrying them; what it returns depends on nothing
-else, so that a unit can be repeated, or done elsewhere.
+A unit is small and names its inputs instead of carrying them; what it returns depends on nothing else, so that it can
+be repeated, or done elsewhere. Where the inputs were saved, its result is written beside them, whole or not at all:
+a finished unit is never repeated, a killed one is repeated whole.
 """
 
-import os
-import uuid
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from classify.fitting import Matrix, Scored, score_each
-from classify.gram import Gram, score_kernels
+from classify.fitting import Scored, score_each
+from classify.gram import compute_gram, score_kernels
 from classify.groups import Ints
+from classify.inputs import Inputs, rows_of
+from classify.kept import Kept
 from classify.metrics import Labels
 from classify.models import Params
 from classify.paths import PATHS
 from classify.protocols import Fold
+from extract.files import digest, write_saved
+
+GRAM = Kept()  # one matrix of inner products a process
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,8 @@ class Unit:
         Their parameters.
     seed : int
         Of every fit.
-    data : str
-        Stands for features, labels and folds: a process keeps what units of the same data and fold share. Empty:
-        nothing is kept.
+    part : int
+        They train on one row of so many of the fold's training part, see `thin`.
     """
 
     classifier: str
@@ -47,69 +52,109 @@ class Unit:
     configurations: tuple[int, ...]
     points: tuple[Params, ...]
     seed: int
-    data: str = ""
+    part: int = 1
+
+    @property
+    def name(self) -> str:
+        """Of the file that its result is in."""
+        points = [dict(point) for point in self.points]
+        return f"{self.fold}-{self.part}-{digest([self.classifier, points, self.seed])[:24]}"
 
 
-def new_data() -> str:
-    """Return a name for features, labels and folds that no other search has."""
-    return f"{os.getpid()}-{uuid.uuid4().hex}"
-
-
-def cut(
-    points: Sequence[dict[str, Any]],
-    *,
-    classifier: str,
-    folds: int,
-    seed: int,
-    data: str = "",
-    share: bool = True,
-) -> list[Unit]:
-    """Cut a grid x folds into units, the longest first, so that processes end together.
-
-    Parameters
-    ----------
-    points : sequence of dict
-        The grid's configurations, in order.
-    share : bool
-        False: one configuration a unit.
-    """
+def families(points: Sequence[Params], *, classifier: str, share: bool = True) -> list[tuple[int, ...]]:
+    """Group the configurations of a grid, by number, that are fitted together; all by itself without `share`."""
     path = PATHS.get(classifier)
     shared = path.shared if path and share else ()
     groups: dict[Any, list[int]] = {}
     for number, point in enumerate(points):
         alike = tuple((name, value) for name, value in point.items() if name not in shared)
         groups.setdefault(alike if shared else number, []).append(number)
+    return [tuple(group) for group in groups.values()]
+
+
+def cut(
+    wanted: Iterable[tuple[int, tuple[int, ...]]],
+    points: Sequence[Params],
+    *,
+    classifier: str,
+    seed: int,
+    part: int = 1,
+) -> list[Unit]:
+    """Make units of folds and families, the longest first, so that processes end together.
+
+    Parameters
+    ----------
+    wanted : iterable of (fold, family)
+        Numbers of folds, and of configurations as `families` groups them.
+    points : sequence of mapping
+        The grid's configurations, in order.
+    """
     units = [
-        Unit(classifier, fold, tuple(group), tuple(points[i] for i in group), seed, data)
-        for fold in range(folds)
-        for group in groups.values()
+        Unit(classifier, fold, family, tuple(points[i] for i in family), seed, part)
+        for fold, family in wanted
     ]
+    path = PATHS.get(classifier)
     # Of equal cost fold by fold: neighbours share what a process keeps of a fold.
     return sorted(units, key=lambda unit: -max(map(path.cost, unit.points))) if path else units
 
 
-def run_unit(
-    unit: Unit, X: Matrix, y: Labels, fold: Fold, *, gram: Gram | None = None, threads: int = 1
-) -> Scored:
+def do_unit(unit: Unit, *, inputs: Inputs, share: bool, threads: int = 1) -> Scored:
+    """Return a unit's result; where inputs were saved, as it was written before, or it is written now."""
+    if inputs.folder is None:
+        return run_unit(unit, inputs, share=share, threads=threads)
+    file = inputs.folder / "units" / f"{unit.name}.npz"
+    if (found := _read(file)) is None:
+        found = run_unit(unit, inputs, share=share, threads=threads)
+        write_saved(file, lambda stream: np.savez(stream, scores=found.scores, converged=found.converged))
+    return found
+
+
+def is_done(unit: Unit, inputs: Inputs) -> bool:
+    """Whether a unit's result was written before."""
+    return inputs.folder is not None and (inputs.folder / "units" / f"{unit.name}.npz").is_file()
+
+
+def _read(file: Path) -> Scored | None:
+    """Read a result; None where there is none, or one that a failing disk spoilt."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return Scored(arrays["scores"], arrays["converged"])
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def run_unit(unit: Unit, inputs: Inputs, *, share: bool, threads: int = 1) -> Scored:
     """Fit a unit's configurations on the fold's training part and score its test part.
 
     Parameters
     ----------
-    X : (n, d) float32
-    y : (n,) int, 1 = fake
-    gram : Gram, optional
-        Inner products of the fold's rows, for an SVC; without them each fit computes its own.
+    share : bool
+        SVCs take their kernels from the inner products of all rows, which this process then keeps; else each fit
+        computes its own.
     threads : int
-        What an SVC with `gram` may use; all else is single-threaded.
+        What SVCs that share may use; all else is single-threaded.
     """
-    if gram is not None:
+    X, y, fold = inputs.X, inputs.y, inputs.folds[unit.fold]
+    fold = Fold(thin(fold.train, y, part=unit.part, seed=unit.seed), fold.test)
+    if unit.classifier != "svc":
+        GRAM.forget()
+    elif share:
+        gram = GRAM.get(inputs.key, lambda: compute_gram(X, rows_of(inputs.folds), threads=threads))
         return score_kernels(gram, X, y, unit.points, fold=fold, seed=unit.seed, threads=threads)
     path = PATHS.get(unit.classifier)
     if path is None or path.score is None:
         return score_each(X, y, unit.points, classifier=unit.classifier, fold=fold, seed=unit.seed)
-    return path.score(X, y, unit.points, fold, unit.seed, f"{unit.data} {unit.fold}" if unit.data else "")
+    return path.score(X, y, unit.points, fold, unit.seed, f"{inputs.key} {unit.fold} {unit.part}")
 
 
-def rows_of(folds: Sequence[Fold]) -> Ints:
-    """Return the rows that folds train on or test: (m,) int64, ascending."""
-    return np.unique(np.concatenate([part for fold in folds for part in (fold.train, fold.test)]))
+def thin(train: Ints, y: Labels, *, part: int, seed: int) -> Ints:
+    """Draw one of so many rows (n_train,) of each class, at least one; what a larger `part` draws is among them.
+
+    >>> thin(np.arange(6), np.array([0, 0, 0, 1, 1, 1]), part=3, seed=0).tolist()
+    [2, 3]
+    """
+    if part == 1:
+        return train
+    drawn = np.random.default_rng(seed).permutation(train)
+    kept = [mine[: -(-len(mine) // part)] for label in (0, 1) if len(mine := drawn[y[drawn] == label])]
+    return np.sort(np.concatenate(kept))

@@ -7,9 +7,9 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 STALE_SECONDS = 24 * 3600.0  # scratch that old belongs to a writer that is gone
 
@@ -32,12 +32,18 @@ def hash_file(path: Path) -> str:
 
 def write_bytes(path: Path, data: bytes, *, scratch: Path | None = None) -> None:
     """Write a file under a temporary name, beside it or in `scratch`, and rename it into place."""
+    write_saved(path, lambda file: file.write(data), scratch=scratch)
+
+
+def write_saved(path: Path, save: Callable[[BinaryIO], object], *, scratch: Path | None = None) -> None:
+    """Write what `save` writes into the file that it is given; otherwise as `write_bytes`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if scratch:
         scratch.mkdir(parents=True, exist_ok=True)
     temporary = (scratch or path.parent) / f".tmp-{uuid.uuid4().hex}"
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            save(file)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

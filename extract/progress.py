@@ -1,6 +1,6 @@
 """How a long stage shows that it is alive: what, how many, how fast, how long still."""
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -20,12 +20,23 @@ T = TypeVar("T")
 
 
 class Track(Protocol):
-    """Yield the items of an iterable unchanged, showing how far it has come."""
+    """Yield the items of an iterable unchanged, showing how far it has come.
 
-    def __call__(self, items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]: ...
+    `note` is asked after every item for a few words on what was found so far.
+    """
+
+    def __call__(
+        self,
+        items: Iterable[T],
+        description: str,
+        total: int | None = None,
+        note: Callable[[], str] | None = None,
+    ) -> Iterable[T]: ...
 
 
-def no_progress(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+def no_progress(
+    items: Iterable[T], description: str, total: int | None = None, note: Callable[[], str] | None = None
+) -> Iterable[T]:
     """Show nothing; the default wherever a `Track` is taken."""
     return items
 
@@ -38,7 +49,9 @@ class _Rate(ProgressColumn):
         return Text(f"{rate:.1f}/s", style="progress.data.speed")
 
 
-def terminal_progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def terminal_progress(
+    items: Iterable[T], description: str, total: int | None = None, note: Callable[[], str] | None = None
+) -> Iterator[T]:
     """Draw a bar on standard error; silent when that is not a terminal.
 
     `total` is the number of items, taken from ``len(items)`` where it is not given.
@@ -53,6 +66,10 @@ def terminal_progress(items: Iterable[T], description: str, total: int | None = 
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        *([TextColumn("{task.fields[note]}")] if note else []),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, total=count, description=description)
+        task = progress.add_task(description, total=count, note="")
+        for item in items:
+            yield item
+            progress.update(task, advance=1, note=note() if note else "")

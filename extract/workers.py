@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from extract.cluster import Cluster
 from extract.errors import RequestError
 
 U = TypeVar("U")
@@ -50,7 +51,12 @@ def threads_each(workers: int) -> int:
 
 
 def run_units(
-    work: Callable[[U], R], units: Sequence[U], *, workers: int, patience: float = 0.0
+    work: Callable[[U], R],
+    units: Sequence[U],
+    *,
+    workers: int,
+    patience: float = 0.0,
+    cluster: Cluster | None = None,
 ) -> Iterator[tuple[int, R]]:
     """Yield the number and the result of each unit as it finishes.
 
@@ -66,6 +72,8 @@ def run_units(
     patience : float
         Seconds. Units are worked off in this process while they promise to be done in so many seconds: to start
         workers that import torch takes some, too.
+    cluster : Cluster, optional
+        Whose workers take the units in place of processes of this machine.
 
     Raises
     ------
@@ -76,6 +84,8 @@ def run_units(
     """
     if workers < 1:
         raise ValueError(f"Expected at least 1 worker; got {workers}. Raise it.")
+    if cluster:
+        return _on_cluster(work, units, cluster)
     workers = min(workers, len(units)) or 1
     if workers == 1:
         return ((number, work(unit)) for number, unit in enumerate(units))
@@ -141,6 +151,31 @@ def _one(work: Callable[[U], R], number: int, unit: U, share: int, parent: int) 
     _leave_with(parent)
     limit_threads(share)
     return number, work(unit)
+
+
+def _on_cluster(work: Callable[[U], R], units: Sequence[U], cluster: Cluster) -> Iterator[tuple[int, R]]:
+    """Let Dask's workers do units; what a killed one had in hand goes to another."""
+    if not units:
+        return
+    with joblib.parallel_config("dask", client=cluster.client):
+        pool = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+    jobs = [
+        joblib.delayed(_one_far)(work, number, unit, cluster.threads) for number, unit in enumerate(units)
+    ]
+    try:
+        with _closed_in_silence(pool(jobs)) as results:
+            yield from results
+    except cluster.killed as error:
+        raise RequestError(
+            f"Expected workers that live; the cluster gave a unit up after it had killed several ({error}). Memory "
+            "may be short: start fewer workers on each machine."
+        ) from error
+
+
+def _one_far(work: Callable[[U], R], number: int, unit: U, share: int) -> tuple[int, R]:
+    limit_threads(share)
+    with joblib.parallel_config("sequential"):  # else scikit-learn's loops would be sent to the cluster, too
+        return number, work(unit)
 
 
 def limit_threads(share: int) -> None:

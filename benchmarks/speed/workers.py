@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from joblib import Parallel, delayed
-
 from classify.units import cut
+from extract.workers import run_units
 
 EVERY = 0.5  # seconds; counting pages holds up the process that is watched
 
 
 def start_workers(count: int) -> None:
-    """Start joblib's processes, and have them import what a search needs."""
-    Parallel(n_jobs=count)(delayed(_settle)() for _ in range(4 * count))
+    """Start the processes that do units, and have them import what a search needs."""
+    for _ in run_units(_settle, range(4 * count), workers=count):
+        pass
 
 
-def _settle() -> None:
-    cut([], classifier="svc", folds=0, seed=0)
+def _settle(number: int) -> None:
+    cut([], [], classifier="svc", seed=number)
     time.sleep(0.5)  # long enough that every worker gets one
 
 

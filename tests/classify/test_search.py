@@ -106,7 +106,7 @@ def test_a_row_is_scored_by_the_model_that_did_not_see_it(find):
 def test_the_table_has_one_line_a_configuration_and_fold(find):
     found, (_, y, folds) = find("svc")
     table = found.configurations
-    assert list(table) == ["configuration", "C", "gamma", "kernel", "fold", *SELECTION, "converged"]
+    assert list(table) == ["configuration", "C", "gamma", "kernel", "fold", *SELECTION, "converged", "part"]
     points = list(ParameterGrid(GRIDS["svc"]))
     assert table[["configuration", "fold"]].to_numpy().tolist() == [
         [i, k] for i in range(6) for k in range(3)
@@ -214,15 +214,20 @@ def test_scoring_uses_one_thread(watched):
     assert watched["score"] == {1}
 
 
-def test_progress_counts_every_fit(find):
-    seen = []
+def test_progress_counts_every_unit_and_tells_the_best(find):
+    seen, notes = [], []
 
-    def track(items, description, total=None):
+    def track(items, description, total=None, note=None):
         seen.append((description, total))
-        return items
+        for item in items:
+            yield item
+            notes.append(note())
 
-    find("logistic_regression", track=track)
+    found, _ = find("logistic_regression", track=track)
     assert seen == [("search logistic_regression", 9)]
+    assert notes[0] == ""  # no configuration has been tried on all folds yet
+    best = found.configurations.groupby("configuration")["f1"].mean().max()
+    assert notes[-1] == f"best F1 {100 * best:.2f}: C {found.best['C']:g}"
 
 
 def test_an_unknown_classifier_is_refused(find):

@@ -1,13 +1,17 @@
 import pickle
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 from sklearn.model_selection import ParameterGrid
 
+import classify.units
+from classify.inputs import Inputs, save_inputs
 from classify.models import CLASSIFIERS
 from classify.paths import PATHS
 from classify.protocols import Fold
-from classify.units import cut, new_data, rows_of, run_unit
+from classify.units import GRAM, cut, do_unit, families, is_done, run_unit, thin
 
 GRIDS = {
     "logistic_regression": {"C": [0.1, 1.0, 10.0]},
@@ -19,9 +23,10 @@ UNITS = {"logistic_regression": 3, "svc": 2, "random_forest": 2, "xgboost": 4}  
 every_classifier = pytest.mark.parametrize("name", list(GRIDS))
 
 
-def units(name, *, folds=3, **options):
+def units(name, *, folds=3, share=True):
     points = list(ParameterGrid(GRIDS[name]))
-    return points, cut(points, classifier=name, folds=folds, seed=1, **options)
+    alike = families(points, classifier=name, share=share)
+    return points, cut(list(product(range(folds), alike)), points, classifier=name, seed=1)
 
 
 @every_classifier
@@ -64,7 +69,7 @@ def test_units_of_equal_cost_come_fold_by_fold():
 
 @every_classifier
 def test_a_unit_is_small_and_can_be_sent(name):
-    unit = units(name, data=new_data())[1][0]
+    unit = units(name)[1][0]
     assert len(pickle.dumps(unit)) < 1000
     assert pickle.loads(pickle.dumps(unit)) == unit
 
@@ -75,7 +80,7 @@ def test_a_unit_returns_what_separate_fits_return(name, noisy):
     fold = Fold(np.arange(0, 44), np.arange(44, 66))
     kind = CLASSIFIERS[name]
     for unit in units(name, folds=1)[1]:
-        found = run_unit(unit, X, y, fold)
+        found = run_unit(unit, Inputs(X, y, [fold]), share=False)
         for point, scores in zip(unit.points, found.scores, strict=True):
             alone = kind.score(kind.build(point, 1).fit(X[fold.train], y[fold.train]), X[fold.test])
             np.testing.assert_array_equal(scores, alone)
@@ -84,14 +89,122 @@ def test_a_unit_returns_what_separate_fits_return(name, noisy):
 def test_an_unknown_kind_of_classifier_has_units_of_one_in_the_grids_order(register):
     register("plain", lambda params, seed: None)
     points = [{"C": [1]}, {"C": [2]}]  # values that have no hash
-    found = cut(points, classifier="plain", folds=2, seed=0)
+    alike = families(points, classifier="plain")
+    assert alike == [(0,), (1,)]
+    found = cut(list(product(range(2), alike)), points, classifier="plain", seed=0)
     assert [(unit.fold, unit.configurations) for unit in found] == [(k, (i,)) for k in (0, 1) for i in (0, 1)]
 
 
-def test_searches_have_data_of_their_own():
-    assert new_data() != new_data()
+@every_classifier
+def test_units_have_names_of_their_own(name):
+    found = units(name)[1]
+    found += [replace(unit, part=3) for unit in found] + [replace(unit, seed=2) for unit in found]
+    assert len({unit.name for unit in found}) == len(found)
 
 
-def test_rows_of_folds_are_those_that_train_or_are_tested():
-    folds = [Fold(np.array([1, 3]), np.array([7])), Fold(np.array([3, 7]), np.array([1]))]
-    assert rows_of(folds).tolist() == [1, 3, 7]
+# -- results that are written --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(noisy, tmp_path):
+    X, y = noisy()
+    return save_inputs(X, y, [Fold(np.arange(0, 44), np.arange(44, 66))], parent=tmp_path)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The units that are fitted, in a list."""
+    fitted, real = [], classify.units.run_unit
+    monkeypatch.setattr(
+        classify.units, "run_unit", lambda unit, *a, **k: fitted.append(unit) or real(unit, *a, **k)
+    )
+    return fitted
+
+
+@every_classifier
+def test_a_finished_unit_is_never_repeated(name, saved, counted):
+    unit = units(name, folds=1)[1][0]
+    assert not is_done(unit, saved)
+    one, two = (do_unit(unit, inputs=saved, share=True) for _ in range(2))
+    assert is_done(unit, saved)
+    assert len(counted) == 1
+    assert one.scores.tobytes() == two.scores.tobytes()
+    assert one.converged.tolist() == two.converged.tolist()
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:100], lambda data: b"nothing"])
+def test_a_spoilt_result_is_computed_again(saved, counted, damage):
+    unit = units("svc", folds=1)[1][0]
+    whole = do_unit(unit, inputs=saved, share=True)
+    file = saved.folder / "units" / f"{unit.name}.npz"
+    file.write_bytes(damage(file.read_bytes()))
+    again = do_unit(unit, inputs=saved, share=True)
+    assert len(counted) == 2
+    assert again.scores.tobytes() == whole.scores.tobytes()
+    assert do_unit(unit, inputs=saved, share=True).scores.tobytes() == whole.scores.tobytes()
+    assert len(counted) == 2
+
+
+def test_a_unit_that_fails_leaves_nothing(saved, monkeypatch):
+    unit = units("svc", folds=1)[1][0]
+    monkeypatch.setattr(classify.units, "run_unit", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        do_unit(unit, inputs=saved, share=True)
+    assert not (saved.folder / "units").exists()
+
+
+def test_without_a_folder_nothing_is_written(noisy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    X, y = noisy()
+    inputs = Inputs(X, y, [Fold(np.arange(0, 44), np.arange(44, 66))])
+    unit = units("svc", folds=1)[1][0]
+    do_unit(unit, inputs=inputs, share=True)
+    assert not is_done(unit, inputs)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["svc", "random_forest"])
+def test_inner_products_are_kept_for_svcs_only(name, saved):
+    do_unit(units("svc", folds=1)[1][0], inputs=saved, share=True)
+    kept = GRAM.value
+    assert kept.products.shape == (66, 66)
+    do_unit(units(name, folds=1)[1][1], inputs=saved, share=True)
+    assert GRAM.value is (kept if name == "svc" else None)
+    GRAM.forget()
+
+
+# -- fewer rows ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fewer_rows_keep_the_shares_of_the_classes_and_are_among_more(seed):
+    y = (np.arange(900) % 3 == 0).astype(np.int64)
+    train = np.arange(0, 900, 2)
+    thirds, ninths = (thin(train, y, part=part, seed=seed) for part in (3, 9))
+    assert [len(thirds), len(ninths)] == [150, 51]
+    assert [int(y[rows].sum()) for rows in (thirds, ninths)] == [50, 17]
+    assert set(ninths) < set(thirds) < set(train)
+    assert (np.diff(thirds) > 0).all()
+    assert thin(train, y, part=3, seed=seed).tolist() == thirds.tolist()
+    assert thin(train, y, part=3, seed=seed + 1).tolist() != thirds.tolist()
+
+
+def test_a_class_is_never_lost():
+    y = np.array([0] * 50 + [1])
+    assert y[thin(np.arange(51), y, part=9, seed=0)].tolist() == [0] * 6 + [1]
+
+
+def test_all_rows_are_as_they_were():
+    train = np.array([4, 7, 9])
+    assert thin(train, np.ones(10, np.int64), part=1, seed=0) is train
+
+
+@pytest.mark.parametrize("name", list(GRIDS))
+def test_a_unit_on_fewer_rows_fits_those(name, noisy):
+    X, y = noisy()
+    fold = Fold(np.arange(0, 44), np.arange(44, 66))
+    unit = replace(units(name, folds=1)[1][0], part=3)
+    found = run_unit(unit, Inputs(X, y, [fold]), share=True)
+    rows = thin(fold.train, y, part=3, seed=1)
+    expected = run_unit(replace(unit, part=1), Inputs(X, y, [Fold(rows, fold.test)]), share=True)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-12)

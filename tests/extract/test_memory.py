@@ -1,7 +1,7 @@
 import pytest
 
-from classify import memory
-from classify.memory import available_memory
+from extract import memory
+from extract.memory import available_memory
 
 
 @pytest.fixture

@@ -1,0 +1,102 @@
+"""What the units of a search share: rows, labels and folds, which a unit names instead of carrying them."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classify.fitting import Matrix
+from classify.groups import Ints
+from classify.metrics import Labels
+from classify.protocols import Fold
+from extract.files import digest, read_json, write_json, write_saved
+
+OPEN = 4  # inputs that a process keeps open: features are mapped, labels and folds are small
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Rows, labels and folds of a search.
+
+    Those that were saved travel to another process as the name of their folder, and are opened there once; others as
+    their arrays, which joblib maps between the processes of one machine.
+
+    Attributes
+    ----------
+    X : (n, d) float32
+    y : (n,) int, 1 = fake
+    folds : sequence of Fold
+    folder : Path, optional
+        Where they were saved, and where finished units are.
+    key : str
+        Stands for all of it, within a process and its workers.
+    """
+
+    X: Matrix
+    y: Labels
+    folds: Sequence[Fold]
+    folder: Path | None = None
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.folder is not None:
+            return open_inputs, (self.folder,)
+        return Inputs, (self.X, self.y, self.folds, None, self.key)
+
+
+def save_inputs(X: Matrix, y: Labels, folds: Sequence[Fold], *, parent: Path) -> Inputs:
+    """Save inputs in a folder below `parent` that is named by labels and folds, and return them.
+
+    Features that are mapped from a file stay where they are. What was saved before is as good: a search that is
+    repeated finds its finished units there. Which features they are, the caller says by `parent`.
+    """
+    arrays: dict[str, Any] = {"y": y}
+    for number, fold in enumerate(folds):
+        arrays |= {f"train {number}": fold.train, f"test {number}": fold.test}
+    folder = parent.resolve() / digest({name: _hash(array) for name, array in arrays.items()})[:32]
+    file = _file_of(X)
+    if file is None:
+        file = folder / "X.npy"
+        if not file.is_file():
+            write_saved(file, lambda stream: np.save(stream, X, allow_pickle=False))
+    write_saved(folder / "rows.npz", lambda stream: np.savez(stream, **arrays))
+    write_json(folder / "inputs.json", {"features": str(file), "folds": len(folds)})
+    return Inputs(X, y, folds, folder, str(folder))
+
+
+@lru_cache(OPEN)
+def open_inputs(folder: Path) -> Inputs:
+    """Open what `save_inputs` saved, once a process."""
+    record = read_json(folder / "inputs.json")
+    if record is None:
+        raise FileNotFoundError(f"Expected a search in {folder}; there is none. Is that path seen here?")
+    with np.load(folder / "rows.npz") as arrays:
+        folds = [Fold(arrays[f"train {k}"], arrays[f"test {k}"]) for k in range(record["folds"])]
+        y = arrays["y"]
+    X = np.load(record["features"], mmap_mode="r", allow_pickle=False)
+    return Inputs(X, y, folds, folder, str(folder))
+
+
+def rows_of(folds: Sequence[Fold]) -> Ints:
+    """Return the rows that folds train on or test: (m,) int64, ascending."""
+    return np.unique(np.concatenate([part for fold in folds for part in (fold.train, fold.test)]))
+
+
+def _hash(array: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _file_of(X: Matrix) -> Path | None:
+    """Return the .npy file that all of an array is mapped from, if there is one."""
+    name = getattr(X, "filename", None)
+    if name is None or not str(name).endswith(".npy"):
+        return None
+    whole = np.load(name, mmap_mode="r", allow_pickle=False)
+    same = (whole.shape, whole.dtype, whole.offset) == (X.shape, X.dtype, getattr(X, "offset", None))
+    return Path(name).resolve() if same else None

@@ -1,0 +1,83 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from classify.inputs import Inputs, open_inputs, rows_of, save_inputs
+from classify.protocols import Fold
+
+
+@pytest.fixture
+def table(noisy, thirds):
+    return (*noisy(), thirds(66))
+
+
+def same(one, other):
+    assert one.X.tobytes() == other.X.tobytes()
+    assert one.y.tolist() == other.y.tolist()
+    assert [(f.train.tolist(), f.test.tolist()) for f in one.folds] == [
+        (f.train.tolist(), f.test.tolist()) for f in other.folds
+    ]
+    assert one.key == other.key
+
+
+def test_saved_inputs_travel_as_the_name_of_their_folder(table, tmp_path):
+    inputs = save_inputs(*table, parent=tmp_path)
+    sent = pickle.dumps(inputs)
+    assert len(sent) < 300
+    open_inputs.cache_clear()
+    arrived = pickle.loads(sent)
+    same(arrived, inputs)
+    assert isinstance(arrived.X, np.memmap)
+    assert pickle.loads(sent) is arrived  # opened once a process
+
+
+def test_others_travel_as_they_are(table):
+    inputs = Inputs(*table)
+    same(pickle.loads(pickle.dumps(inputs)), inputs)
+    assert Inputs(*table).key != inputs.key
+
+
+def test_features_that_are_mapped_stay_where_they_are(table, tmp_path):
+    X, y, folds = table
+    np.save(tmp_path / "features.npy", X)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    inputs = save_inputs(mapped, y, folds, parent=tmp_path / "search")
+    assert not (inputs.folder / "X.npy").exists()
+    open_inputs.cache_clear()
+    arrived = pickle.loads(pickle.dumps(inputs))
+    assert str(arrived.X.filename) == str(tmp_path / "features.npy")
+    same(arrived, inputs)
+
+
+@pytest.mark.parametrize("part", [lambda X: X[10:], lambda X: X[:, :2], lambda X: X[::2]])
+def test_a_part_of_mapped_features_is_saved(table, tmp_path, part):
+    X, y, folds = table
+    np.save(tmp_path / "features.npy", X)
+    some = part(np.load(tmp_path / "features.npy", mmap_mode="r"))
+    inputs = save_inputs(some, y, folds, parent=tmp_path / "search")
+    open_inputs.cache_clear()
+    assert pickle.loads(pickle.dumps(inputs)).X.tolist() == some.tolist()
+
+
+def test_the_folder_is_that_of_labels_and_folds(table, tmp_path):
+    X, y, folds = table
+    first = save_inputs(X, y, folds, parent=tmp_path)
+    assert save_inputs(X, y, folds, parent=tmp_path).folder == first.folder
+    others = [
+        (X, 1 - y, folds),
+        (X, y, folds[:2]),
+        (X, y, folds[::-1]),
+        (X, y, [Fold(f.train[1:], f.test) for f in folds]),
+    ]
+    assert len({save_inputs(*other, parent=tmp_path).folder for other in others} | {first.folder}) == 5
+
+
+def test_a_folder_that_is_not_seen_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"Expected a search in {tmp_path}/none; there is none"):
+        open_inputs(tmp_path / "none")
+
+
+def test_rows_of_folds_are_those_that_train_or_are_tested():
+    folds = [Fold(np.array([1, 3]), np.array([7])), Fold(np.array([3, 7]), np.array([1]))]
+    assert rows_of(folds).tolist() == [1, 3, 7]

@@ -1,7 +1,8 @@
 """The command line: parse, call, print."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -22,6 +23,7 @@ from benchmarks.machine import Machine
 from benchmarks.suite import DataSettings, Suite, builtin_suites, check_names, read_suite
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
+from extract.cluster import Cluster, connect
 from extract.compute import BackendChoice, PrecisionChoice
 from extract.datasets.registry import DATASETS
 from extract.errors import RequestError, unknown
@@ -96,6 +98,13 @@ BackendOption = Annotated[
 PrecisionOption = Annotated[
     str | None, typer.Option(help="Of the networks: auto, fp32, bf16 or fp16; by default the suite's.")
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="A Dask scheduler, whose workers find faces, compute features and search; local:N starts N here.",
+    ),
+]
 CACHE = Path("cache")
 
 
@@ -125,6 +134,7 @@ def run(
     cache: CacheOption = CACHE,
     jobs: JobsOption = -1,
     workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     backend: BackendOption = None,
     precision: PrecisionOption = None,
 ) -> None:
@@ -137,7 +147,8 @@ def run(
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
     chosen = _leaving_out(chosen, leave_out_unknown)
     chosen = _computing(chosen, backend, precision)
-    folder = run_suite(chosen, machine=_machine(cache, jobs, workers), out=out, weights=weights)
+    with _cluster(cluster, workers, folders=[cache, out.parent if out else Path("results")]) as far:
+        folder = run_suite(chosen, machine=_machine(cache, jobs, workers, far), out=out, weights=weights)
     show(write_report(folder, track=terminal_progress), _console())
 
 
@@ -549,21 +560,41 @@ def _among(known: Mapping[str, T], name: str, kind: str) -> T:
     return known[name]
 
 
-def _machine(cache: Path, jobs: int, workers: int | None = None) -> Machine:
+def _machine(cache: Path, jobs: int, workers: int | None = None, cluster: Cluster | None = None) -> Machine:
     if jobs == 0:
         raise RequestError(
             "Expected --jobs of at least 1, or -1 for one a core; got 0. Choose another number."
         )
+    for option, processes in (("--jobs", jobs), ("--workers", workers or 1)):
+        if processes > cores():
+            raise RequestError(
+                f"Expected {option} of at most {cores()}, a process a core; got {processes}. Choose another number."
+            )
     if cache.exists() and not cache.is_dir():
         raise RequestError(f"Expected a folder for the cache; {cache} is a file. Choose another --cache.")
     return Machine(
         Store(cache.resolve()),
         n_jobs=jobs,
-        face_workers=workers or cores(),
-        feature_workers=workers or 1,
+        face_workers=cluster or workers or cores(),
+        feature_workers=cluster or workers or 1,
+        cluster=cluster,
         track=terminal_progress,
         say=_say,
     )
+
+
+@contextmanager
+def _cluster(address: str | None, workers: int | None, *, folders: list[Path]) -> Iterator[Cluster | None]:
+    if address is None:
+        yield None
+        return
+    if workers:
+        raise RequestError("Expected --workers or --cluster, which has its own; got both. Leave one out.")
+    from benchmarks.results import versions
+
+    with connect(address, folders=folders, versions=versions) as cluster:
+        _say(f"{cluster.workers} workers at {address}, threads each: {cluster.threads}")
+        yield cluster
 
 
 def _plugin(file: Path | None) -> Any:

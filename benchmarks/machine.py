@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from extract.cluster import Cluster
 from extract.progress import Track, no_progress
 from extract.store import Store
+from extract.workers import Workers
 
 Say = Callable[[str], None]
 
@@ -22,11 +23,11 @@ class Machine:
     ----------
     store : Store
     n_jobs : int
-        Processes of the search.
-    face_workers, feature_workers : int
+        Processes of this machine that fit.
+    face_workers, feature_workers : int or Cluster
         Processes that find faces and that compute features.
     cluster : Cluster, optional
-        Whose workers do units of work in place of processes of this machine.
+        Whose workers search in place of processes of this machine.
     track : Track
         Progress of long stages.
     say : callable
@@ -35,8 +36,8 @@ class Machine:
 
     store: Store
     n_jobs: int = 1
-    face_workers: int = 1
-    feature_workers: int = 1
+    face_workers: Workers = 1
+    feature_workers: Workers = 1
     cluster: Cluster | None = None
     track: Track = no_progress
     say: Say = silent

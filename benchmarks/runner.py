@@ -216,10 +216,9 @@ def _run_unit(
         grid=suite.classifiers[classifier],
         metric=suite.metric,
         how=suite.search,
-        cluster=machine.cluster,
         folder=search_folder(final),
         say=machine.say,
-        **fit,
+        **fit | {"n_jobs": machine.cluster or machine.n_jobs},
     )
     columns = further_columns(plan.rows)
     own = plan.rows[chosen].assign(fold=plan.number[chosen])

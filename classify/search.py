@@ -24,7 +24,7 @@ from classify.units import GRAM, Unit, cut, do_unit, families, is_done
 from extract.cluster import Cluster
 from extract.memory import available_memory
 from extract.progress import Track, no_progress
-from extract.workers import run_units
+from extract.workers import Workers, run_units
 
 How = Literal["exhaustive", "halving"]
 FACTOR = 3  # halving: a round has so many times the rows of the one before, and one in so many of its configurations
@@ -108,8 +108,7 @@ def search(
     seed: int,
     how: How = "exhaustive",
     nested: bool = False,
-    n_jobs: int = 1,
-    cluster: Cluster | None = None,
+    n_jobs: Workers = 1,
     folder: Path | None = None,
     track: Track = no_progress,
     memory: int | None = None,
@@ -136,10 +135,9 @@ def search(
         ``halving`` tries all configurations on few rows, and with more rows only the best of them, see `rounds`.
     nested : bool
         Also choose inside each fold's training part, see `nested_folds`.
-    n_jobs : int
-        Processes, or of SVCs that share inner products threads; each fit is single-threaded.
-    cluster : Cluster, optional
-        Whose workers fit in place of processes of this machine.
+    n_jobs : int or Cluster
+        Processes, or of SVCs that share inner products threads; each fit is single-threaded. Or the workers of a
+        cluster, which needs `folder`.
     folder : Path, optional
         Where finished units are kept: the same search finds them there, and does what is left. Which features these
         are, and whose search it is, the folder says.
@@ -158,9 +156,12 @@ def search(
     pairs = nested_folds(folds, y) if nested else {}
     every = (*folds, *pairs.values())
     inputs = save_inputs(X, y, every, parent=folder) if folder else Inputs(X, y, every)
-    share = classifier != "svc" or _has_memory(every, memory=memory, cluster=cluster, say=say)
+    share = classifier != "svc" or _has_memory(every, memory=memory, n_jobs=n_jobs, say=say)
     # SVCs that share one large matrix are fitted one fold after another, each in a thread of this process.
-    threads = effective_n_jobs(n_jobs) if classifier == "svc" and share and not cluster else 1
+    workers = n_jobs if isinstance(n_jobs, Cluster) else effective_n_jobs(n_jobs)
+    threads = 1
+    if classifier == "svc" and share and isinstance(workers, int):
+        workers, threads = 1, workers
     fits = _Fits(
         points,
         inputs,
@@ -168,7 +169,7 @@ def search(
         metric=metric,
         seed=seed,
         do=partial(do_unit, inputs=inputs, share=share, threads=threads),
-        run=partial(run_units, workers=1 if threads > 1 else effective_n_jobs(n_jobs), cluster=cluster),
+        run=partial(run_units, workers=workers),
         track=track,
     )
     outer = [_Test(k, np.arange(len(fold.test)), fold.test) for k, fold in enumerate(folds)]
@@ -408,11 +409,11 @@ def _nested(
 
 
 def _has_memory(
-    folds: Sequence[Fold], *, memory: int | None, cluster: Cluster | None, say: Callable[[str], None]
+    folds: Sequence[Fold], *, memory: int | None, n_jobs: Workers, say: Callable[[str], None]
 ) -> bool:
     """Whether the inner products that all SVCs share may be computed; say so where they would take too much memory."""
     if memory is None:
-        memory = cluster.memory if cluster else available_memory() // 2
+        memory = n_jobs.memory if isinstance(n_jobs, Cluster) else available_memory() // 2
     rows = len(rows_of(folds))
     if (needed := gram_bytes(rows)) <= memory:
         return True

@@ -1,8 +1,8 @@
 """A Dask cluster, whose workers do units in place of processes of this machine."""
 
-import os
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,26 +49,28 @@ class _Worker:
     cores: int
     memory: int
     versions: Mapping[str, str]
-    sees: bool
+    blind: Sequence[str]  # folders that it does not see
 
 
 @contextmanager
-def connect(address: str, *, folder: Path, versions: Callable[[], Mapping[str, str]]) -> Iterator[Cluster]:
+def connect(
+    address: str, *, folders: Sequence[Path], versions: Callable[[], Mapping[str, str]]
+) -> Iterator[Cluster]:
     """Connect with a cluster, and refuse one whose workers could not give this machine's results.
 
     Parameters
     ----------
     address : str
         Of a Dask scheduler, such as ``tcp://192.168.0.5:8786``; ``local:N`` starts one with N workers here.
-    folder : Path
-        One that all workers must see.
+    folders : sequence of Path
+        What all workers must see, under the same paths.
     versions : callable
         Of a module; what it returns must be the same everywhere.
 
     Raises
     ------
     RequestError
-        Dask is not installed; nobody answers; a worker has several threads, other versions, or does not see the folder.
+        Dask is not installed; nobody answers; a worker has several threads, other versions, or does not see a folder.
     """
     try:
         dask = import_module("distributed")
@@ -86,7 +88,7 @@ def connect(address: str, *, folder: Path, versions: Callable[[], Mapping[str, s
             silence_logs="CRITICAL",
         )
         with here, dask.Client(here) as client:
-            yield _check(client, dask.KilledWorker, folder, versions)
+            yield _check(client, dask.KilledWorker, folders, versions)
         return
     try:
         client = dask.Client(address, timeout=PATIENCE)
@@ -96,7 +98,7 @@ def connect(address: str, *, folder: Path, versions: Callable[[], Mapping[str, s
             "give the address that it prints."
         ) from error
     with client:
-        yield _check(client, dask.KilledWorker, folder, versions)
+        yield _check(client, dask.KilledWorker, folders, versions)
 
 
 def _count(address: str) -> int:
@@ -113,7 +115,10 @@ def _count(address: str) -> int:
 
 
 def _check(
-    client: Any, killed: type[Exception], folder: Path, versions: Callable[[], Mapping[str, str]]
+    client: Any,
+    killed: type[Exception],
+    folders: Sequence[Path],
+    versions: Callable[[], Mapping[str, str]],
 ) -> Cluster:
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
@@ -128,17 +133,19 @@ def _check(
             f"Expected workers of one thread; {several[0]} has {known[several[0]]['nthreads']}. "
             "Start them with --nworkers -1 --nthreads 1: a process a core."
         )
-    probe = folder / f".tmp-seen-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
-    probe.touch()
+    probes = [folder.resolve() / f".tmp-{uuid.uuid4().hex}" for folder in folders]
+    for probe in probes:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
     try:
-        found: dict[str, _Worker] = client.run(_describe, probe, versions)
+        found: dict[str, _Worker] = client.run(_describe, probes, versions)
     except (ImportError, AttributeError) as error:
         raise RequestError(
             f"Expected the same program on all workers; one cannot load it ({error}). Install this version there."
         ) from error
     finally:
-        probe.unlink(missing_ok=True)
+        for probe in probes:
+            probe.unlink(missing_ok=True)
     mine = versions()
     for name, worker in found.items():
         for what, here in mine.items():
@@ -147,10 +154,10 @@ def _check(
                     f"Expected the same versions everywhere; {name} has {what} {worker.versions.get(what)}, this "
                     f"machine {here}. Install the same there."
                 )
-        if not worker.sees:
+        if worker.blind:
             raise RequestError(
-                f"Expected {folder} to be seen by all workers; {name} does not see it. Put --cache, --out and the "
-                "clips where all machines have them under the same path."
+                f"Expected {worker.blind[0]} to be seen by all workers; {name} does not see it. Put --cache, --out and "
+                "the clips where all machines have them, under the same paths."
             )
     beside = Counter(worker["host"] for worker in known.values())
     each = [(found[name], beside[worker["host"]]) for name, worker in known.items()]
@@ -163,5 +170,6 @@ def _check(
     )
 
 
-def _describe(probe: Path, versions: Callable[[], Mapping[str, str]]) -> _Worker:
-    return _Worker(joblib.cpu_count(), available_memory(), versions(), probe.is_file())
+def _describe(probes: Sequence[Path], versions: Callable[[], Mapping[str, str]]) -> _Worker:
+    blind = [str(probe.parent) for probe in probes if not probe.is_file()]
+    return _Worker(joblib.cpu_count(), available_memory(), versions(), blind)

@@ -14,7 +14,7 @@ from extract.extractors import Extractor, FrozenNetwork, Recipe, features_key, l
 from extract.progress import Track, no_progress
 from extract.store import Store
 from extract.video import Image
-from extract.workers import run_units
+from extract.workers import Workers, run_units
 
 PART = 128  # faces a part holds at least; a kill costs the parts in hand
 LONGEST = 1024  # faces of one clip in a part: 154 MB at 224 pixels
@@ -54,7 +54,7 @@ def compute_features(
     *,
     store: Store,
     faces: str,
-    workers: int = 1,
+    workers: Workers = 1,
     track: Track = no_progress,
 ) -> None:
     """Compute and store the features that the store does not hold yet.
@@ -68,11 +68,11 @@ def compute_features(
         ``content`` and ``face``, as `find_faces` returns them.
     faces : str
         The `faces_key` of the crops.
-    workers : int
+    workers : int or Cluster
         Processes, each with its own networks and its share of the cores. Plugins compute in this process.
     """
     extractors = [e for e in extractors if store.gathered(features_key(e, faces), rows) is None]
-    far = [e for e in extractors if isinstance(e, FrozenNetwork)] if workers > 1 else []
+    far = [e for e in extractors if isinstance(e, FrozenNetwork)] if workers != 1 else []
     near = [e for e in extractors if e not in far]
     for group in (near, far):
         keys = [features_key(extractor, faces) for extractor in group]
@@ -191,7 +191,7 @@ def _compute_apart(
     *,
     store: Store,
     faces: str,
-    workers: int,
+    workers: Workers,
 ) -> Iterator[int]:
     """Compute parts in other processes; yields faces done."""
     recipes = tuple(extractor.recipe for extractor in extractors)

@@ -18,6 +18,7 @@ from extract.progress import Track, no_progress
 from extract.searching import Clip, search_clips
 from extract.store import Store, write_png
 from extract.video import is_video
+from extract.workers import Workers
 
 
 class NoFaces(RequestError):
@@ -69,10 +70,10 @@ def find_faces(
     settings: FaceSettings,
     *,
     store: Store,
-    workers: int = 1,
+    workers: Workers = 1,
     track: Track = no_progress,
 ) -> tuple[pd.DataFrame, Manifest]:
-    """Crop the faces of every clip that the store does not hold yet, in `workers` processes.
+    """Crop the faces of every clip that the store does not hold yet, as `run_units` does units.
 
     Returns
     -------
@@ -115,7 +116,7 @@ def load_features(
     *,
     store: Store,
     faces: str,
-    workers: int = 1,
+    workers: Workers = 1,
     track: Track = no_progress,
 ) -> Features:
     """Return the features of faces, computing those that the store does not hold yet.
@@ -126,7 +127,7 @@ def load_features(
         As `find_faces` returns them.
     faces : str
         The `faces_key` of the crops.
-    workers : int
+    workers : int or Cluster
         See `compute_features`.
     """
     key = features_key(extractor, faces)

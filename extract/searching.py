@@ -9,7 +9,7 @@ from typing import Any
 from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, face_detector, faces_key
 from extract.store import Store
 from extract.video import UnreadableClip, is_image
-from extract.workers import PATIENCE, run_units
+from extract.workers import PATIENCE, Workers, count, run_units
 
 STILLS = 16  # images of one unit: one alone costs less than to send it to another process
 
@@ -32,7 +32,7 @@ class Searched:
 
 
 def search_clips(
-    clips: Sequence[Clip], settings: FaceSettings, *, store: Store, workers: int = 1
+    clips: Sequence[Clip], settings: FaceSettings, *, store: Store, workers: Workers = 1
 ) -> Iterator[Searched]:
     """Search the clips that the store does not hold yet; yields every clip once, as it is known.
 
@@ -47,7 +47,7 @@ def search_clips(
         else:
             yield Searched(clip, index)
     work = partial(_search, settings=settings, store=store)
-    for _, searched in run_units(work, _units(missing, workers), workers=workers, patience=PATIENCE):
+    for _, searched in run_units(work, _units(missing, count(workers)), workers=workers, patience=PATIENCE):
         yield from searched
 
 

@@ -22,6 +22,7 @@ from extract.errors import RequestError
 
 U = TypeVar("U")
 R = TypeVar("R")
+Workers = int | Cluster  # how many processes of this machine, or whose workers
 DEATHS = (
     3  # of workers, one after another without a unit finished between: then it is the work, not the machine
 )
@@ -50,13 +51,17 @@ def threads_each(workers: int) -> int:
     return max(1, cores() // workers)
 
 
+def count(workers: Workers) -> int:
+    """Return how many processes there are."""
+    return workers.workers if isinstance(workers, Cluster) else workers
+
+
 def run_units(
     work: Callable[[U], R],
     units: Sequence[U],
     *,
-    workers: int,
+    workers: Workers,
     patience: float = 0.0,
-    cluster: Cluster | None = None,
 ) -> Iterator[tuple[int, R]]:
     """Yield the number and the result of each unit as it finishes.
 
@@ -66,14 +71,13 @@ def run_units(
         Of a module, or a `functools.partial` of one; called again with the same unit where its worker was killed.
     units : sequence
         What `work` takes, one at a time; small, for it goes to another process.
-    workers : int
+    workers : int or Cluster
         Processes. One is this process itself, and units then come in their order. Each of several uses
-        `threads_each` threads. They stop where the iterator is closed, and stay for the next call otherwise.
+        `threads_each` threads. They stop where the iterator is closed, and stay for the next call otherwise. Or the
+        workers of a cluster.
     patience : float
         Seconds. Units are worked off in this process while they promise to be done in so many seconds: to start
         workers that import torch takes some, too.
-    cluster : Cluster, optional
-        Whose workers take the units in place of processes of this machine.
 
     Raises
     ------
@@ -82,10 +86,10 @@ def run_units(
     Exception
         Whatever `work` raises, as it is.
     """
+    if isinstance(workers, Cluster):
+        return _on_cluster(work, units, workers)
     if workers < 1:
         raise ValueError(f"Expected at least 1 worker; got {workers}. Raise it.")
-    if cluster:
-        return _on_cluster(work, units, cluster)
     workers = min(workers, len(units)) or 1
     if workers == 1:
         return ((number, work(unit)) for number, unit in enumerate(units))

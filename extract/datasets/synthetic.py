@@ -25,7 +25,7 @@ from extract.datasets.forgeries import ATTACKS, Forger, faceswap, find_landmarks
 from extract.errors import RequestError
 from extract.files import hash_file, read_json, write_bytes, write_json
 from extract.progress import Track, no_progress
-from extract.workers import PATIENCE, run_units
+from extract.workers import PATIENCE, Workers, run_units
 
 FRAMES_PER_SECOND = 12
 VERSION = 1  # of the pictures: raise it when the same settings give other clips
@@ -87,7 +87,7 @@ class _Clip:
 
 
 def generate(
-    settings: SyntheticSettings, folder: Path, *, workers: int = 1, track: Track = no_progress
+    settings: SyntheticSettings, folder: Path, *, workers: Workers = 1, track: Track = no_progress
 ) -> Path:
     """Make the clips that are missing below `folder`, then the manifest.
 
@@ -100,7 +100,7 @@ def generate(
         What to make.
     folder : Path
         Where; created if missing. Clips go to ``real/`` and ``fake/``.
-    workers : int
+    workers : int or Cluster
         Processes; the bytes are the same with any number.
     track : Track, optional
         Shows progress.

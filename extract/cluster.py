@@ -33,6 +33,8 @@ class Cluster:
         Bytes that each may take of what is free.
     killed : type of Exception
         Raised where a unit killed several workers.
+    as_completed : callable
+        Dask's.
     """
 
     client: Any
@@ -40,6 +42,7 @@ class Cluster:
     threads: int
     memory: int
     killed: type[Exception]
+    as_completed: Callable[[Sequence[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,12 @@ def connect(
         here = dask.LocalCluster(
             n_workers=_count(address),
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=":0",
             memory_limit=0,  # what a search takes was reckoned before
             silence_logs="CRITICAL",
         )
         with here, dask.Client(here) as client:
-            yield _check(client, dask.KilledWorker, folders, versions)
+            yield _check(client, dask, folders, versions)
         return
     try:
         client = dask.Client(address, timeout=PATIENCE)
@@ -98,7 +101,7 @@ def connect(
             "give the address that it prints."
         ) from error
     with client:
-        yield _check(client, dask.KilledWorker, folders, versions)
+        yield _check(client, dask, folders, versions)
 
 
 def _count(address: str) -> int:
@@ -116,7 +119,7 @@ def _count(address: str) -> int:
 
 def _check(
     client: Any,
-    killed: type[Exception],
+    dask: Any,
     folders: Sequence[Path],
     versions: Callable[[], Mapping[str, str]],
 ) -> Cluster:
@@ -166,7 +169,8 @@ def _check(
         len(known),
         min(max(1, worker.cores // count) for worker, count in each),
         min(worker.memory // (2 * count) for worker, count in each),
-        killed,
+        dask.KilledWorker,
+        dask.as_completed,
     )
 
 

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import joblib
@@ -158,28 +158,27 @@ def _one(work: Callable[[U], R], number: int, unit: U, share: int, parent: int) 
 
 
 def _on_cluster(work: Callable[[U], R], units: Sequence[U], cluster: Cluster) -> Iterator[tuple[int, R]]:
-    """Let Dask's workers do units; what a killed one had in hand goes to another."""
-    if not units:
-        return
-    with joblib.parallel_config("dask", client=cluster.client):
-        pool = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-    jobs = [
-        joblib.delayed(_one_far)(work, number, unit, cluster.threads) for number, unit in enumerate(units)
-    ]
+    """Let Dask's workers do units, those that join meanwhile too; what a killed one had in hand goes to another."""
+    # Not by joblib's Dask backend, which does units in this process where there is one worker, and counts them once.
+    waiting = cluster.client.map(
+        partial(_one_far, work, cluster.threads), range(len(units)), units, pure=False, key="unit"
+    )
     try:
-        with _closed_in_silence(pool(jobs)) as results:
-            yield from results
+        for done in cluster.as_completed(waiting):
+            yield done.result()
+            waiting.remove(done)
     except cluster.killed as error:
         raise RequestError(
             f"Expected workers that live; the cluster gave a unit up after it had killed several ({error}). Memory "
             "may be short: start fewer workers on each machine."
         ) from error
+    finally:
+        cluster.client.cancel(waiting)
 
 
-def _one_far(work: Callable[[U], R], number: int, unit: U, share: int) -> tuple[int, R]:
+def _one_far(work: Callable[[U], R], share: int, number: int, unit: U) -> tuple[int, R]:
     limit_threads(share)
-    with joblib.parallel_config("sequential"):  # else scikit-learn's loops would be sent to the cluster, too
-        return number, work(unit)
+    return number, work(unit)
 
 
 def limit_threads(share: int) -> None:

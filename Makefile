@@ -21,5 +21,5 @@ lint: $(READY)
 # Made again whenever the dependencies change.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable ".[demo,onnx,cluster,dev]"
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable ".[demo,onnx,cluster,accel,dev]"
 	@touch $(READY)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from classify.models import CLASSIFIERS, Params
+from classify.models import CLASSIFIERS, Params, fitted_as
 
 WHOLE = ("left_children", "right_children", "parents", "split_indices", "split_type", "default_left")
 NUMBERS = ("base_weights", "loss_changes", "split_conditions", "sum_hessian")
@@ -25,7 +25,7 @@ class Expected:
 
     def build(self) -> Any:
         """Make the unfitted estimator."""
-        return CLASSIFIERS[self.classifier].build(self.params, self.seed)
+        return CLASSIFIERS[fitted_as(self.classifier)].build(self.params, self.seed)
 
 
 def must(holds: object, otherwise: str) -> None:

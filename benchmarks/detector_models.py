@@ -19,6 +19,7 @@ import skops.io
 from skops.io._protocol import PROTOCOL
 
 from benchmarks.detector_boosted import Expected, check_children, must, read_boosted
+from classify.models import CLASSIFIERS, fitted_as
 from extract.errors import RequestError
 
 # Every type that a file may name, as (skops's loader, type), one by one.
@@ -55,7 +56,7 @@ def model_suffix(classifier: str) -> str:
     """Return the ending of a classifier's files; `RequestError` for one that has no safe format."""
     if classifier == "xgboost":
         return ".json"
-    if classifier not in TYPES:
+    if classifier not in CLASSIFIERS or fitted_as(classifier) not in TYPES:
         known = ", ".join([*TYPES, "xgboost"])
         raise RequestError(f"Expected a classifier that can be exported ({known}); got {classifier}.")
     return ".skops"
@@ -78,7 +79,8 @@ def read_model(data: bytes, expected: Expected) -> Any:
     """
     if model_suffix(expected.classifier) == ".json":
         return read_boosted(data, expected)
-    allowed = TYPES[expected.classifier]
+    kind = fitted_as(expected.classifier)
+    allowed = TYPES[kind]
     _audit(data, allowed, expected)
     with warnings.catch_warnings():
         # Another scikit-learn: what matters is checked below, and on the reference faces.
@@ -88,7 +90,7 @@ def read_model(data: bytes, expected: Expected) -> Any:
     must(model.get_params() == expected.build().get_params(), "other parameters")
     must(np.array_equal(model.classes_, [0, 1]), "other classes")
     must(model.n_features_in_ == expected.dim, "another number of features")
-    CHECKS[expected.classifier](model, expected.dim)
+    CHECKS[kind](model, expected.dim)
     return model
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from classify.fitting import FoldModels, Matrix, score
 from classify.metrics import Floats
+from classify.models import fitted_as
 
 ROUNDOFF = 2.0**-24  # u of float32
 LAMBDA = 6.0  # an exception in 3e7 sums
@@ -23,7 +24,7 @@ def score_error(models: FoldModels, X: Matrix) -> Floats:
     bound = {"logistic_regression": _linear, "svc": _svc, "random_forest": _forest, "xgboost": _boosted}
     parts = [X[start : start + ROWS] for start in range(0, len(X), ROWS)]
     errors = [
-        np.concatenate([bound[models.classifier](m, rows.astype(np.float64)) for rows in parts])
+        np.concatenate([bound[fitted_as(models.classifier)](m, rows.astype(np.float64)) for rows in parts])
         for m in models.models
     ]
     scores = [np.abs(score(m, X, classifier=models.classifier)) for m in models.models]

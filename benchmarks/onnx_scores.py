@@ -15,6 +15,7 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 
 from classify.fitting import FoldModels
+from classify.models import CLASSIFIERS, fitted_as
 from extract.errors import RequestError
 
 OPSET, IR_VERSION = 15, 8  # the newest that onnxmltools writes, and the file format of its time
@@ -36,7 +37,9 @@ def score_model(models: FoldModels, *, dim: int) -> ModelProto:
     """
     check_exportable(models, dim=dim)
     parts = [
-        compose.add_prefix(_converted(models.classifier, model, dim), f"fold{k}_", rename_inputs=False)
+        compose.add_prefix(
+            _converted(fitted_as(models.classifier), model, dim), f"fold{k}_", rename_inputs=False
+        )
         for k, model in enumerate(models.models)
     ]
     graph = helper.make_graph(
@@ -64,7 +67,7 @@ def score_model(models: FoldModels, *, dim: int) -> ModelProto:
 
 def check_exportable(models: FoldModels, *, dim: int) -> None:
     """Refuse fold models that `score_model` cannot express; `RequestError`."""
-    if models.classifier not in CONVERTED:
+    if models.classifier not in CLASSIFIERS or fitted_as(models.classifier) not in CONVERTED:
         raise RequestError(
             f"Expected a classifier with an ONNX converter: {', '.join(CONVERTED)}; got {models.classifier!r}. "
             "Use the detector from Python."

@@ -27,7 +27,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ PACKAGES = (
     ),
     *("timm", "facenet-pytorch", "opencv-python", "imagehash", "openvino", "numba"),
 )
+OPTIONAL = ("scikit-learn-intelex",)
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,9 @@ class Run(Finished):
 def versions() -> dict[str, str]:
     """Return what results depend on beside data and settings: part of a run's key."""
     packages = {name: version(name) for name in PACKAGES}
+    for name in OPTIONAL:
+        with contextlib.suppress(PackageNotFoundError):
+            packages[name] = version(name)
     root = Path(__file__).resolve().parents[1]
     code = [file.read_text("utf-8") for part in SOURCES for file in sorted((root / part).rglob("*.py"))]
     return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -60,12 +61,18 @@ class Classifier:
         the default threshold 0.5.
     parameters : mapping
         Name that a grid may have -> what its values must be.
+    like : str, optional
+        The classifier whose fitted estimators it gives, fitted otherwise.
+    needs : (module, extra), optional
+        A package that is not always there, and the extra that installs it.
     """
 
     title: str
     build: Callable[[Params, int], Any]
     output: Literal["decision_function", "predict_proba"]
     parameters: Mapping[str, "Values"]
+    like: str | None = None
+    needs: tuple[str, str] | None = None
 
     @property
     def default_threshold(self) -> float:
@@ -118,14 +125,54 @@ CLASSIFIERS.add(
 )
 
 
+def _by_onedal(name: str, title: str, kind: str) -> None:
+    """Register a classifier again, fitted by oneDAL: under a name of its own, for its answers are others."""
+
+    def build(params: Params, seed: int) -> Any:
+        from classify import onedal
+
+        return getattr(onedal, kind)(**CLASSIFIERS[name].build(params, seed).get_params())
+
+    known = CLASSIFIERS[name]
+    CLASSIFIERS.add(
+        f"{name}_onedal",
+        Classifier(title, build, known.output, known.parameters, like=name, needs=("sklearnex", "accel")),
+    )
+
+
+_by_onedal("svc", "SVC (oneDAL)", "OneDALSVC")
+_by_onedal("random_forest", "Random forest (oneDAL)", "OneDALForest")
+
+
+def installed() -> list[str]:
+    """Return the classifiers whose packages are there."""
+    return [
+        name
+        for name in CLASSIFIERS
+        if (needs := CLASSIFIERS[name].needs) is None or find_spec(needs[0]) is not None
+    ]
+
+
+def fitted_as(name: str) -> str:
+    """Return the classifier whose kind of estimator a classifier gives once it is fitted: itself, for most."""
+    return CLASSIFIERS[name].like or name
+
+
 def check_grid(name: str, grid: Mapping[str, list[Any]]) -> None:
     """Refuse a grid with a parameter that the classifier does not tune, without values, or with wrong ones.
+
+    Also a classifier whose package is not installed.
 
     Raises
     ------
     RequestError
     """
-    known = CLASSIFIERS[name].parameters
+    known, needs = CLASSIFIERS[name].parameters, CLASSIFIERS[name].needs
+    if needs and name not in installed():
+        raise RequestError(
+            f"Expected {needs[0]} for classifier {name}; it is not installed. Install the extra: pip install "
+            f"'deepfake-transfer-bench[{needs[1]}]'."
+        )
     for parameter, values in grid.items():
         if parameter not in known:
             raise RequestError(

@@ -1,7 +1,8 @@
 """How configurations that differ in some parameters are fitted and scored together: the answers of separate fits.
 
 - A forest of 500 trees begins with the trees of the forest of 300; a tree that ends above a largest depth is the tree
-  that is grown to that depth. Probabilities are summed tree by tree in scikit-learn's order: the same bits.
+  that is grown to that depth (not where oneDAL grows it). Probabilities are summed tree by tree in scikit-learn's
+  order: the same bits.
 - 500 rounds of boosting begin with the first 300, and all fits on a fold read the same binned rows: the same bits.
 - An SVC needs no more than the kernel between its rows: one matrix a fold for all C, made of one matrix of inner
   products (`classify.gram`). Decision values agree to about 1e-9.
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from classify.fitting import Matrix, Scored
 from classify.metrics import Labels
 from classify.models import Params
-from classify.prefixes import score_boosted, score_forests
+from classify.prefixes import score_boosted, score_forests, score_grown
 from classify.protocols import Fold
 
 
@@ -51,6 +52,11 @@ PATHS: Mapping[str, Path] = {
         ("n_estimators", "max_depth"),
         lambda params: _tree_cost(params) / params.get("min_samples_leaf", 1),
         score_forests,
+    ),
+    "random_forest_onedal": Path(
+        ("n_estimators",),
+        lambda params: _tree_cost(params) / params.get("min_samples_leaf", 1),
+        score_grown,
     ),
     "xgboost": Path(("n_estimators",), _tree_cost, score_boosted),
 }

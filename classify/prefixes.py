@@ -50,6 +50,23 @@ def _grow_again(tree: Any, X: Matrix, y: Labels, *, max_depth: float) -> Any:
     return clone(tree).set_params(max_depth=int(max_depth)).fit(X, y, sample_weight=weight)
 
 
+def score_grown(
+    X: Matrix, y: Labels, points: Sequence[Params], fold: Fold, seed: int, key: str = ""
+) -> Scored:
+    """Let oneDAL grow the largest forest, and score with the first trees of it."""
+    build = CLASSIFIERS["random_forest_onedal"].build
+    sizes = [build(point, seed).n_estimators for point in points]
+    test, scores = X[fold.test], np.empty((len(points), len(fold.test)))
+    with threadpool_limits(limits=1):
+        forest = build({**points[0], "n_estimators": max(sizes)}, seed).fit(X[fold.train], y[fold.train])
+        total = np.zeros((len(test), 2))
+        for number, tree in enumerate(forest.estimators_, start=1):
+            total += tree.predict_proba(test, check_input=False)
+            for i in np.flatnonzero(np.array(sizes) == number):
+                scores[i] = total[:, 1] / number
+    return Scored(scores, np.ones(len(points), bool))
+
+
 def score_boosted(
     X: Matrix, y: Labels, points: Sequence[Params], fold: Fold, seed: int, key: str = ""
 ) -> Scored:

@@ -12,7 +12,7 @@ STAGES = {
     "demo clips": "cache/synthetic/*/*/*.mp4",
     "faces": "cache/faces/*/*/index.json",
     "features": "cache/features/*/*/part-*/X.npy",
-    "search": "results/*/units/*/*/unit.json",
+    "search": "results/*/scratch/search-*/*/units/*.npz",
     "tables": "results/*/tables/main.md",
 }
 

@@ -17,7 +17,7 @@ from benchmarks.detector_models import read_model, write_model
 from benchmarks.machine import Machine
 from benchmarks.results import read_run
 from benchmarks.runner import run
-from classify.models import CLASSIFIERS
+from classify.models import CLASSIFIERS, installed
 from classify.thresholds import tune_threshold
 from extract.errors import RequestError
 from extract.extractors import ExtractorSettings, load_extractor
@@ -26,7 +26,13 @@ from extract.store import Store
 from extract.weights import WeightSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-MORE = "[classifiers.svc]\nC = [1.0]\n[classifiers.xgboost]\nn_estimators = [5]\nmax_depth = [2]\n"
+GRIDS = {  # beside those of the tiny suite
+    "svc": "C = [1.0]\n",
+    "xgboost": "n_estimators = [5]\nmax_depth = [2]\n",
+    "svc_onedal": "C = [1.0]\n",
+    "random_forest_onedal": "n_estimators = [3]\n",
+}
+MORE = "".join(f"[classifiers.{name}]\n{grid}" for name, grid in GRIDS.items() if name in installed())
 
 
 def plugin_of(results):
@@ -46,7 +52,7 @@ def home(tmp_path_factory):
 def source(home, write_suite, elsewhere):
     """Return the results of a run of every classifier, with external data; its cache is beside it."""
     suite = write_suite(home, external=elsewhere, protocol="component", sections=MORE)
-    assert set(suite.classifiers) == set(CLASSIFIERS)
+    assert set(suite.classifiers) == set(installed())
     return run(suite, machine=Machine(Store(home / "cache")), out=home / "out")
 
 
@@ -101,7 +107,10 @@ VARIANTS = [
     ("random_forest", {"n_estimators": 3, "max_depth": 2, "min_samples_leaf": 2, "max_features": 0.5}),
     ("xgboost", {"n_estimators": 4}),
     ("xgboost", {"n_estimators": 4, "max_depth": 2, "learning_rate": 0.3, "colsample_bytree": 0.5}),
+    ("svc_onedal", {"C": 2.0}),
+    ("random_forest_onedal", {"n_estimators": 3, "min_samples_leaf": 2}),
 ]
+VARIANTS = [(name, params) for name, params in VARIANTS if name in installed()]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +130,7 @@ def test_a_model_that_is_read_gives_the_same_bits(classifier, params, rows):
 
 
 def test_every_classifier_can_be_exported():
-    assert {classifier for classifier, _ in VARIANTS} == set(CLASSIFIERS)
+    assert {classifier for classifier, _ in VARIANTS} == set(installed())
 
 
 @pytest.mark.parametrize(("classifier", "params"), VARIANTS[::2])
@@ -138,7 +147,7 @@ def test_a_model_of_other_features_or_parameters_is_refused(classifier, params, 
 # -- export and load -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("classifier", list(CLASSIFIERS))
+@pytest.mark.parametrize("classifier", installed())
 def test_a_detector_scores_new_faces_as_the_run_did(export, extractor, source, elsewhere, classifier):
     folder, digest, _ = export(classifier=classifier)
     detector = Detector.load(folder, digest=digest, extractor=extractor)
@@ -267,7 +276,7 @@ def test_under_a_given_split_the_test_part_trains_nothing(write_suite, swaps, tm
 
 
 def test_features_and_faces_that_the_cache_lacks_are_computed(export, source, tmp_path):
-    for classifier in CLASSIFIERS:
+    for classifier in installed():
         _, once, _ = export(f"{classifier}-once", classifier=classifier)
         empty = Machine(Store(tmp_path / f"empty-{classifier}"))
         _, twice, _ = export(f"{classifier}-twice", classifier=classifier, machine=empty)

@@ -6,16 +6,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import ParameterGrid
 
-from classify.models import CLASSIFIERS, check_grid
+from classify.models import CLASSIFIERS, check_grid, fitted_as, installed
 from extract.errors import RequestError
 
 SUITE = Path(__file__).parents[2] / "benchmarks" / "suites" / "papic2025.toml"
 GRIDS = tomllib.loads(SUITE.read_text(encoding="utf-8"))["classifiers"]
-every_classifier = pytest.mark.parametrize("name", list(CLASSIFIERS))
+every_classifier = pytest.mark.parametrize("name", installed())
 
 
 def first_point(name):
-    point = next(iter(ParameterGrid(GRIDS[name])))
+    point = next(iter(ParameterGrid(GRIDS[fitted_as(name)])))
     return {key: None if value == "none" else value for key, value in point.items()}
 
 
@@ -31,16 +31,26 @@ def fit(noisy):
     return make
 
 
-def test_the_four_classifiers_are_registered():
-    assert list(CLASSIFIERS) == ["logistic_regression", "svc", "random_forest", "xgboost"]
+def test_the_classifiers_are_registered():
+    own = ["logistic_regression", "svc", "random_forest", "xgboost"]
+    assert list(CLASSIFIERS) == [*own, "svc_onedal", "random_forest_onedal"]
+    assert [name for name in CLASSIFIERS if fitted_as(name) == name] == own
+
+
+def test_a_classifier_whose_package_is_missing_is_refused(monkeypatch):
+    monkeypatch.setattr("classify.models.find_spec", lambda name: None)
+    assert installed() == ["logistic_regression", "svc", "random_forest", "xgboost"]
+    with pytest.raises(RequestError, match=r"Expected sklearnex for classifier svc_onedal.*bench\[accel\]"):
+        check_grid("svc_onedal", {"C": [1.0]})
 
 
 @every_classifier
 def test_the_grid_of_the_paper_is_accepted(name):
     check_grid(
-        name, {key: [None if v == "none" else v for v in values] for key, values in GRIDS[name].items()}
+        name,
+        {key: [None if v == "none" else v for v in values] for key, values in GRIDS[fitted_as(name)].items()},
     )
-    assert set(GRIDS[name]) <= set(CLASSIFIERS[name].parameters)
+    assert set(GRIDS[fitted_as(name)]) <= set(CLASSIFIERS[name].parameters)
 
 
 @every_classifier
@@ -105,13 +115,13 @@ def test_another_seed_gives_another_model(name, changes, fit):
 @every_classifier
 def test_a_fit_is_single_threaded(name):
     parameters = CLASSIFIERS[name].build(first_point(name), 0).get_params()
-    wanted = {"random_forest": 1, "xgboost": 1}.get(name)  # the others have no threads of their own: None
+    wanted = {"random_forest": 1, "xgboost": 1}.get(fitted_as(name))  # the others have no threads of their own: None
     assert parameters.get("n_jobs") == wanted
 
 
 @every_classifier
 def test_every_point_of_the_grid_reaches_the_estimator(name):
-    for point in ParameterGrid(GRIDS[name]):
+    for point in ParameterGrid(GRIDS[fitted_as(name)]):
         built = CLASSIFIERS[name].build(point, 0).get_params()
         assert {key: built[key] for key in point} == point
 

@@ -31,7 +31,8 @@ def _like_scikit_learn(tree: Any) -> Any:
     """Give a tree the types that it has where scikit-learn's forest grows it."""
     tree.classes_, tree.n_classes_ = np.array([0.0, 1.0]), np.int64(2)
     state = tree.tree_.__getstate__()
-    nodes = np.zeros_like(state["nodes"])  # oneDAL's hold chance bytes between their fields
+    # oneDAL's hold chance bytes between their fields, which zeros_like would leave.
+    nodes = np.zeros(state["nodes"].shape, state["nodes"].dtype)
     for field in nodes.dtype.names:
         nodes[field] = state["nodes"][field]
     tree.tree_.__setstate__({**state, "nodes": nodes})

@@ -3,12 +3,17 @@
     python -m benchmarks.speed.search --n 1000 2000
     python -m benchmarks.speed.search --n 8000 --classifiers svc --plain-share 0.2
     python -m benchmarks.speed.search --n 8000 --classifiers xgboost --only max_depth=3 learning_rate=0.1 --folds 2
+    python -m benchmarks.speed.search --n 8000 --halving --accel --nested
 
 The plain way is scikit-learn's GridSearchCV over a PredefinedSplit, with XGBClassifier(tree_method="hist"); ours is
 `classify.search`. Both have the same features, folds, grid (that of the suite papic2025) and seed, as many processes
 as there are processors, and run one after the other, each in a process of its own that has started its workers before
 the clock starts. Where the plain way would take too long, it does every so-many-th configuration (--plain-share), and
 its time is multiplied; --only and --folds shorten both ways alike.
+
+Other answers, on request and beside the plain way: --halving is the suite's search = "halving", compared by the F1 of
+its winner; --accel the forests that oneDAL grows; --nested a search inside every fold, too, against the plain way's
+flat one.
 
 Without --features they are generated: a face is a person (64 numbers, 40 faces each) and a picture of it (64 more), a
 fake is moved along one direction, all mapped to `d` columns at random, with noise, cut off below 0 as after a ReLU.
@@ -42,7 +47,7 @@ from benchmarks.speed.workers import start_workers, watch
 from classify.folds import fold_numbers, identity_folds
 from classify.gram import gram_bytes
 from classify.metrics import evaluate
-from classify.search import search
+from classify.search import How, search
 
 SUITE = Path(__file__).parents[1] / "suites" / "papic2025.toml"  # read here: benchmarks.suite imports torch
 FOLDS = 5
@@ -68,6 +73,8 @@ class Task:
     plain: float
     jobs: int
     seed: int = 0
+    how: How = "exhaustive"
+    nested: bool = False
 
     @property
     def points(self) -> list[dict[str, Any]]:
@@ -90,6 +97,7 @@ class Measured:
     auc: float = np.nan
     memory: int = 0
     solving: float = np.nan
+    winner: int = -1
 
 
 def make_features(n: int, d: int, *, seed: int) -> tuple[npt.NDArray[np.float32], pd.DataFrame]:
@@ -141,12 +149,15 @@ def our_way(task: Task) -> Measured:
         metric="f1",
         seed=task.seed,
         n_jobs=task.jobs,
+        how=task.how,
+        nested=task.nested,
         say=print,
     )
     seconds = time.perf_counter() - start
+    winner = task.points.index(found.best)
     aucs = [evaluate(y[fold.test], found.scores[fold.test], threshold=0.0)["auc"] for fold in folds]
     f1 = found.configurations.pivot_table(index="configuration", columns="fold", values="f1")
-    return Measured(seconds, f1.to_numpy(), float(np.mean(aucs)))
+    return Measured(seconds, f1.to_numpy(), float(np.mean(aucs)), winner=winner)
 
 
 def profiled(task: Task) -> Measured:
@@ -191,25 +202,60 @@ def _child(parent: Connection, way: str, task: Task) -> None:
     get_reusable_executor().shutdown()  # multiprocessing would wait until workers have been idle for minutes
 
 
-def report(task: Task, *, profile: bool) -> tuple[float, float]:
-    """Measure and print one line; return the seconds of both ways."""
+def report(task: Task, options: argparse.Namespace) -> dict[str, float]:
+    """Measure and print the lines of one classifier; return the seconds of each way."""
     plain, ours = measure("plain", task), measure("ours", task)
     apart = np.abs(plain.f1 - ours.f1[task.sampled]).max()
     same = plain.f1.mean(axis=1).argmax() == ours.f1[task.sampled].mean(axis=1).argmax()
     answers = (
         "equal" if same and apart == 0 else f"F1 differs by {apart:.1e}{'' if same else ', other winner'}"
     )
+    if options.profile:
+        solving = measure("profile", task).solving
+        answers += f"; outside solvers {1 - solving:.1%}"
     part = "" if len(task.sampled) == len(task.points) else f" ({len(task.sampled)} of {len(task.points)})"
+    seconds = {"plain": plain.seconds, "ours": ours.seconds}
+    _print(task.classifier, task, plain, ours, part, answers)
+    if options.profile:
+        seconds["outside"] = (1 - solving) * ours.seconds
+    if options.halving:
+        halved = measure("ours", replace(task, how="halving"))
+        _print("  halving", task, plain, halved, "", _compared(ours, halved))
+        seconds["halving"] = halved.seconds
+    if options.accel and task.classifier == "random_forest":
+        grown = measure("ours", replace(task, classifier="random_forest_onedal"))
+        _print("  by oneDAL", task, plain, grown, "", f"best F1 {grown.f1.mean(axis=1).max():.4f}")
+        seconds["accel"] = grown.seconds
+    if options.nested:
+        nested = measure("ours", replace(task, nested=True))
+        _print(
+            "  nested, too",
+            task,
+            plain,
+            nested,
+            "",
+            f"{nested.seconds / ours.seconds:.2f} times the flat one",
+        )
+    return seconds
+
+
+def _compared(ours: Measured, halved: Measured) -> str:
+    """Say how good the winner of a halving search is by the figures of the exhaustive one."""
+    best, other = ours.f1[ours.winner], ours.f1[halved.winner]
+    if ours.winner == halved.winner:
+        return f"same winner, F1 {best.mean():.4f}"
+    error = best.std(ddof=1) / np.sqrt(len(best)) if len(best) > 1 else np.nan
+    return f"winner's F1 {other.mean():.4f}, best {best.mean():.4f}, standard error {error:.4f}"
+
+
+def _print(name: str, task: Task, plain: Measured, ours: Measured, part: str, answers: str) -> None:
     square = gram_bytes(len(task.X))
-    line = (
-        f"{task.classifier:<20}{len(task.points) * task.folds:5} {plain.seconds:9.1f}{part:<10} {ours.seconds:8.1f}"
+    print(
+        f"{name:<20}{len(task.points) * task.folds:5} {plain.seconds:9.1f}{part:<10} {ours.seconds:8.1f}"
         f" {plain.seconds / ours.seconds:6.2f}  {ours.auc:.3f}  {plain.memory / 2**20:6.0f} {ours.memory / 2**20:6.0f}"
-        f" {ours.memory / square:5.2f}  {answers}"
+        f" {ours.memory / square:5.2f}  {answers}",
+        flush=True,
     )
-    if profile:
-        line += f"; outside solvers {1 - measure('profile', task).solving:.1%}"
-    print(line, flush=True)
-    return plain.seconds, ours.seconds
 
 
 def main() -> None:
@@ -219,7 +265,7 @@ def main() -> None:
         tomllib.loads(SUITE.read_text(encoding="utf-8"))["classifiers"],
         dict(_setting(text) for text in options.only),
     )
-    growth = {}
+    growth: dict[int, pd.DataFrame] = {}
     for n in options.n:
         X, rows = _read(options, n)
         print(
@@ -234,11 +280,22 @@ def main() -> None:
             given = {k: [None if value == "none" else value for value in v] for k, v in grids[name].items()}
             grid = {k: [chosen[k]] if k in chosen else v for k, v in given.items()}
             task = Task(X, rows, name, grid, options.folds, options.plain_share, options.jobs)
-            took.append(report(task, profile=options.profile))
-        growth[len(X)] = np.sum(took, axis=0)
-    print(f"\n{'n':>7} {'plain, s':>9} {'ours, s':>8} {'ratio':>6}")
-    for n, (plain, ours) in growth.items():
-        print(f"{n:>7,} {plain:9.1f} {ours:8.1f} {plain / ours:6.2f}")
+            took.append(report(task, options))
+        growth[len(X)] = pd.DataFrame(took)
+    print("\nAll classifiers")
+    for n, seconds in growth.items():
+        print(f"{n:>7,} {_total(seconds, options)}")
+
+
+def _total(seconds: pd.DataFrame, options: argparse.Namespace) -> str:
+    """Say what all searches take together, and how many times as fast as the plain way that is."""
+    plain, ours = seconds["plain"].sum(), seconds["ours"].sum()
+    words = [f"plain {plain:.1f} s", f"ours {ours:.1f} s: {plain / ours:.2f}"]
+    if options.halving:
+        words.append(f"halving {seconds['halving'].sum():.1f} s: {plain / seconds['halving'].sum():.2f}")
+    if options.profile:
+        words.append(f"outside solvers {seconds['outside'].sum() / ours:.1%} of ours")
+    return "; ".join(words)
 
 
 def _read(options: argparse.Namespace, n: int) -> tuple[npt.NDArray[np.float32], pd.DataFrame]:
@@ -273,6 +330,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folds", type=int, default=FOLDS, help="how many of the five are measured")
     parser.add_argument("--plain-share", type=float, default=1.0, help="of configurations the plain way does")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--halving", action="store_true", help='also search = "halving"')
+    parser.add_argument("--accel", action="store_true", help="also forests grown by oneDAL (extra accel)")
+    parser.add_argument("--nested", action="store_true", help="also with a search inside every fold")
     parser.add_argument("--profile", action="store_true", help="also the share of time outside solvers")
     return parser.parse_args()
 

@@ -115,7 +115,9 @@ def test_another_seed_gives_another_model(name, changes, fit):
 @every_classifier
 def test_a_fit_is_single_threaded(name):
     parameters = CLASSIFIERS[name].build(first_point(name), 0).get_params()
-    wanted = {"random_forest": 1, "xgboost": 1}.get(fitted_as(name))  # the others have no threads of their own: None
+    wanted = {"random_forest": 1, "xgboost": 1}.get(
+        fitted_as(name)
+    )  # the others have no threads of their own: None
     assert parameters.get("n_jobs") == wanted
 
 

@@ -36,6 +36,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks.suite import Suite, parse_suite
 from classify.calibration import Calibration
+from classify.device import boosting_device
 from classify.search import SearchResult
 from extract.errors import RequestError
 from extract.files import digest, read_json, whole_directory, write_bytes, write_json
@@ -156,6 +157,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         **packages,
+        "boosting": boosting_device(),
         "source": digest(code)[:16],
     }
 

@@ -11,6 +11,7 @@ from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from classify.device import processes
 from classify.metrics import Floats, Labels
 from classify.models import CLASSIFIERS, Params
 from classify.protocols import Fold
@@ -78,7 +79,7 @@ def fit_fold_models(
 
     Parameters as for `classify.search.search`; `params` is one point of the grid.
     """
-    work = Parallel(n_jobs=n_jobs, return_as="generator")(
+    work = Parallel(n_jobs=processes(classifier, n_jobs), return_as="generator")(
         delayed(fit)(X, y, classifier=classifier, params=params, rows=fold.train, seed=seed) for fold in folds
     )
     done: Iterable[tuple[Any, bool]] = track(work, f"fold models {classifier}", len(folds))

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 from xgboost import XGBClassifier
 
+from classify.device import boosting_device
 from extract.errors import RequestError
 from extract.registry import Registry
 
@@ -118,7 +119,9 @@ CLASSIFIERS.add(
     "xgboost",
     Classifier(
         "XGBoost",
-        lambda params, seed: XGBClassifier(tree_method="hist", n_jobs=1, random_state=seed, **params),
+        lambda params, seed: XGBClassifier(
+            tree_method="hist", device=boosting_device(), n_jobs=1, random_state=seed, **params
+        ),
         "predict_proba",
         {"n_estimators": COUNT, "max_depth": DEPTH, "learning_rate": POSITIVE, "colsample_bytree": SHARE},
     ),

@@ -11,6 +11,7 @@ import pandas as pd
 from joblib import effective_n_jobs
 from sklearn.model_selection import ParameterGrid
 
+from classify.device import processes
 from classify.fitting import Matrix, Scored
 from classify.folds import nested_folds
 from classify.gram import gram_bytes
@@ -158,7 +159,7 @@ def search(
     inputs = save_inputs(X, y, every, parent=folder) if folder else Inputs(X, y, every)
     share = classifier != "svc" or _has_memory(every, memory=memory, n_jobs=n_jobs, say=say)
     # SVCs that share one large matrix are fitted one fold after another, each in a thread of this process.
-    workers = n_jobs if isinstance(n_jobs, Cluster) else effective_n_jobs(n_jobs)
+    workers = n_jobs if isinstance(n_jobs, Cluster) else processes(classifier, effective_n_jobs(n_jobs))
     threads = 1
     if classifier == "svc" and share and isinstance(workers, int):
         workers, threads = 1, workers

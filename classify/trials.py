@@ -11,6 +11,7 @@ import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.model_selection import ParameterGrid
 
+from classify.device import processes
 from classify.fitting import Matrix, fit, score
 from classify.folds import inner_folds
 from classify.groups import Ints
@@ -99,7 +100,8 @@ def run_tasks(
     points = [dict(point) for point in ParameterGrid(dict(grid))]
     chosen_on = [choosing_folds(rows, task, seed=seed) if len(points) > 1 else [] for task in tasks]
     y, clips = rows["label"].to_numpy(), pd.factorize(rows["clip"])[0]
-    memory = available_memory() // 2 // effective_n_jobs(n_jobs)  # for each of the searches that run at once
+    n_jobs = processes(classifier, effective_n_jobs(n_jobs))
+    memory = available_memory() // 2 // n_jobs  # for each of the searches that run at once
     work = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_run_task)(
             X,

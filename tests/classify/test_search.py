@@ -10,6 +10,7 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_info, threadpool_limits
 from xgboost import XGBClassifier
 
+import classify.search
 from classify import fitting
 from classify.fitting import fit_fold_models
 from classify.folds import fold_numbers
@@ -18,6 +19,7 @@ from classify.models import CLASSIFIERS
 from classify.protocols import Fold
 from classify.search import search
 from extract.errors import RequestError
+from extract.workers import cores
 
 SEED = 3
 # Forests have odd numbers of fully grown trees: a score of exactly one half is fake here and real in scikit-learn.
@@ -327,3 +329,17 @@ def test_one_given_fold_is_enough(noisy):
     fold = Fold(np.arange(40), np.arange(40, 60))
     found = search(X, y, classifier="svc", grid={"C": [0.1, 1.0]}, folds=[fold], metric="auc", seed=SEED)
     assert found.configurations["auc"].max() == evaluate(y[40:60], found.scores[40:60], threshold=0.0)["auc"]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, -1])
+@every_classifier
+def test_processes_and_threads_are_no_more_than_asked_for(name, n_jobs, find, monkeypatch):
+    seen, real = [], classify.search.run_units
+
+    def run_units(work, units, *, workers):
+        seen.append(workers * work.keywords["threads"])
+        return real(work, units, workers=workers)
+
+    monkeypatch.setattr(classify.search, "run_units", run_units)
+    find(name, n_jobs=n_jobs)
+    assert seen == [cores() if n_jobs == -1 else n_jobs]

@@ -1,0 +1,29 @@
+"""Whether boosting has a GPU to compute on."""
+
+import ctypes
+from functools import cache
+from typing import Literal
+
+import xgboost
+
+
+@cache
+def boosting_device() -> Literal["cpu", "cuda"]:
+    """Return where XGBoost computes: ``cuda`` where it was built for it and Linux has a GPU, else ``cpu``.
+
+    Sums in another order give other last bits, so results name it. CUDA_VISIBLE_DEVICES= hides a GPU.
+    """
+    if not xgboost.build_info().get("USE_CUDA"):
+        return "cpu"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "cpu"
+    found = ctypes.c_int(0)
+    seen = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(found)) == 0
+    return "cuda" if seen and found.value > 0 else "cpu"
+
+
+def processes(classifier: str, n_jobs: int) -> int:
+    """Return how many processes may fit a classifier at once: one where they would share a GPU."""
+    return 1 if classifier == "xgboost" and boosting_device() == "cuda" else n_jobs

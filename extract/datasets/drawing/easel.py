@@ -98,7 +98,11 @@ def _window(easel: Easel, points: Points, where: tuple[slice, slice]) -> Image:
 
 def over(under: Image, layer: Image) -> Image:
     """Put a premultiplied layer (h, w, 4) over a picture with as many channels as `under` (h, w, 3 or 4)."""
-    result: Image = under * (1 - layer[..., 3:]) + layer[..., : under.shape[2]]
+    channels = under.shape[2]
+    through = cv2.merge([1 - layer[..., 3]] * channels)  # NumPy is slow along a last axis of three or four
+    inks = layer if channels == 4 else cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+    result: Image = under * through
+    result += inks
     return result
 
 

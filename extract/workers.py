@@ -33,6 +33,7 @@ ALONE = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(256 << 20)),
 }
+_ahead: list[ProcessPoolExecutor] = []  # pools of `ahead` that are at work
 _allowed: dict[str, int] = {}  # threads of this process, where it is a worker
 
 
@@ -95,7 +96,7 @@ def _patiently(work: Callable[[U], R], left: dict[int, U], patience: float) -> I
         result = work(left.pop(number))
         took = time.perf_counter() - begun
         yield number, result
-        if place and took * len(left) > patience:
+        if place and took * len(left) / (1 + len(_ahead)) > patience:  # those of `ahead` take their share
             return
 
 
@@ -157,10 +158,12 @@ def ahead(work: Callable[[], object]) -> Iterator[None]:
         be killed at any time.
     """
     pool = ProcessPoolExecutor(1, env=ALONE)
+    _ahead.append(pool)
     try:
         pool.submit(_alone, work, os.getpid())
         yield
     finally:
+        _ahead.pop()
         pool.shutdown(kill_workers=True)
 
 

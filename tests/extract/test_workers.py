@@ -200,6 +200,12 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, end):
     assert none_alive([int(file.name) for file in tmp_path.iterdir()])
 
 
+def test_a_process_ahead_is_counted_on(tmp_path):
+    with ahead(partial(time.sleep, 100)):
+        found = dict(run_units(slow_here, [0.05] * 20, workers=2, patience=0.6))
+    assert set(found.values()) == {os.getpid()}
+
+
 # -- ahead ---------------------------------------------------------------------------------------------------
 
 

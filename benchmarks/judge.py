@@ -20,7 +20,7 @@ from classify.estimates import (
     threshold_intervals,
 )
 from classify.groups import Ints
-from classify.metrics import SELECTION, Floats, evaluate
+from classify.metrics import SELECTION, Floats, call, rank
 from classify.resampling import Resampling, resample
 from classify.search import SearchResult
 from classify.thresholds import Unreachable, cross_fit, tune_threshold
@@ -222,15 +222,20 @@ def deployed_thresholds(table: pd.DataFrame, chosen: Chosen, resampling: Resampl
 
 def _by_fold(table: pd.DataFrame, chosen: Chosen) -> pd.DataFrame:
     """Judge each fold by itself, where it holds both classes: one line a rule and fold."""
+    folds = {
+        number: (part["label"].to_numpy(), part["score"].to_numpy())
+        for number, part in table.groupby("fold")
+        if part["label"].nunique() == 2
+    }
+    ranked = {number: rank(y, score) for number, (y, score) in folds.items()}  # the same at every threshold
     lines: list[dict[str, Any]] = []
     for rule, thresholds in chosen.thresholds.items():
         if _lacks_others(rule, thresholds, table["fold"].to_numpy()):
             continue
-        for number, part in table.groupby("fold"):
-            y, score = part["label"].to_numpy(), part["score"].to_numpy()
-            place = {"rule": rule, "fold": number, "threshold": float(thresholds[number])}
-            if part["label"].nunique() == 2:
-                lines.append(place | evaluate(y, score, threshold=place["threshold"]))
+        for number, (y, score) in folds.items():
+            threshold = float(thresholds[number])
+            place = {"rule": rule, "fold": number, "threshold": threshold}
+            lines.append(place | ranked[number] | call(y, score, threshold=threshold))
     return pd.DataFrame(lines)
 
 

@@ -16,6 +16,8 @@ from classify.thresholds import choose
 from classify.uncertainty import interval
 
 Statistic = Callable[..., dict[str, Floats]]
+Names = npt.NDArray[np.object_]
+PEOPLE = ["clip", "identity", "source_identity"]
 FIGURES = ["metric", "estimate", "low", "high", "people", "reals", "fakes"]
 
 
@@ -67,12 +69,16 @@ def error_rates(rows: pd.DataFrame, resampling: Resampling, *, by: str) -> pd.Da
     """
     lines = []
     label, called = rows["label"].to_numpy(), rows["called"].to_numpy()
+    names = [rows[column].to_numpy(object) for column in PEOPLE]
     for value, places in rows.groupby(by, sort=True).indices.items():
         mine = np.isin(np.arange(len(rows)), places)
         line: dict[str, float | str] = {"value": str(value)}
         for kind, number, error in (("fakes", 1, "apcer"), ("reals", 0, "bpcer")):
             asked = mine & (label == number)
-            wrong, people = called == 1 - number, fewest_people(rows[asked])
+            wrong, people = (
+                called == 1 - number,
+                _fewest(*(column[asked] for column in names), reals=number == 0),
+            )
             line |= {kind: int(asked.sum()), **_rate(error, asked, wrong, resampling, people=people)}
             if np.isnan(called).any():
                 line |= dict.fromkeys([error, f"{error}_low", f"{error}_high"], np.nan)
@@ -100,9 +106,13 @@ def _rate(
 
 def fewest_people(rows: pd.DataFrame) -> int:
     """Count the targets, or the sources where they are fewer, of rows of one label; the unknown count by clip."""
-    columns = ["identity"] if (rows["label"] == 0).all() else ["identity", "source_identity"]
+    return _fewest(*(rows[column].to_numpy(object) for column in PEOPLE), reals=(rows["label"] == 0).all())
+
+
+def _fewest(clips: Names, *roles: Names, reals: bool) -> int:
     return min(
-        int(rows[c].where(rows[c] != "", "clip " + rows["clip"].astype(str)).nunique()) for c in columns
+        len({name or f"clip {clip}" for name, clip in zip(role, clips, strict=True)})
+        for role in roles[: 1 if reals else 2]
     )
 
 

@@ -97,15 +97,24 @@ def evaluate(y: Labels, score: Floats, *, threshold: float) -> dict[str, float]:
     ValueError
         One class only.
     """
+    return rank(y, score) | call(y, score, threshold=threshold)
+
+
+def rank(y: Labels, score: Floats) -> dict[str, float]:
+    """Compute every metric of `RANKING`; parameters and errors as for `evaluate`."""
     if len(np.unique(y)) < 2:
         raise ValueError("Expected both classes for an AUC; got one. Add rows of the other class.")
-    ranking = {
+    return {
         "auc": float(metrics.roc_auc_score(y, score)),
         "average_precision": float(metrics.average_precision_score(y, score)),
     }
+
+
+def call(y: Labels, score: Floats, *, threshold: float) -> dict[str, float]:
+    """Compute every metric of `DECISIONS`; parameters as for `evaluate`."""
     if np.isnan(threshold):
-        return ranking | dict.fromkeys(DECISIONS, np.nan)
-    return ranking | decisions(y, (score >= threshold).astype(int))
+        return dict.fromkeys(DECISIONS, np.nan)
+    return decisions(y, (score >= threshold).astype(int))
 
 
 def decisions(y: Labels, called: npt.NDArray[np.int64]) -> dict[str, float]:

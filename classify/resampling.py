@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -96,13 +97,22 @@ def resample(rows: pd.DataFrame, *, seed: int, replicates: int = 2000, kind: str
     _check(rows, kind)
     people, roles = _roles(rows, kind)
     members, cells = np.unique(np.sort(roles, axis=1), axis=0, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    weights = np.empty((replicates, len(members)), np.uint16)
-    for replicate in weights:
-        drawn = np.append(np.bincount(rng.integers(people, size=people), minlength=people), 1)
-        replicate[:] = drawn[members[:, 0]] * drawn[members[:, 1]]
+    weights = _drawn(people, members.tobytes(), seed, replicates)
     fewest = _fewest(rows["label"].to_numpy(), roles, people)
     return Resampling(cells.reshape(-1), weights, members, people, fewest)
+
+
+@lru_cache(2)  # models share their people, and so do faces and clips; large ones are many bytes
+def _drawn(people: int, members: bytes, seed: int, replicates: int) -> Weights:
+    """Draw the weights of cells, with their members as `Resampling` has them: (B, G) uint16, not to be written to."""
+    first, second = np.frombuffer(members, np.int64).reshape(-1, 2).T
+    rng = np.random.default_rng(seed)
+    weights = np.empty((replicates, len(first)), np.uint16)
+    for replicate in weights:
+        drawn = np.append(np.bincount(rng.integers(people, size=people), minlength=people), 1)
+        replicate[:] = drawn[first] * drawn[second]
+    weights.flags.writeable = False
+    return weights
 
 
 def totals(values: npt.ArrayLike, *, cells: Ints, weights: Weights) -> Floats:

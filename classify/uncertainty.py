@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtr, stdtrit  # scipy.stats checks its arguments for longer
 
 from classify.metrics import Floats
 
@@ -80,12 +80,12 @@ def interval(
         return float("nan"), float("nan")
     if (known == estimate).all():
         return float(estimate), float(estimate)
-    ends = _widened(np.array([-1.0, 1.0]) * stats.norm.ppf((1 + level) / 2), people)
+    ends = _widened(np.array([-1.0, 1.0]) * ndtri((1 + level) / 2), people)
     if jackknife is not None and method == "bca":
         ends = _corrected(ends, estimate, replicates=known, jackknife=jackknife)
     if not np.isfinite(ends).all():
         return float("nan"), float("nan")
-    low, high = np.quantile(known, stats.norm.cdf(ends))
+    low, high = np.quantile(known, ndtr(ends))
     return float(low), float(high)
 
 
@@ -133,7 +133,7 @@ def _tail(value: float, replicates: Floats) -> float:
     beyond = min((known <= 0).sum(), (known >= 0).sum())
     tail = min(0.5, float(1 + beyond) / (1 + len(known)))
     if beyond < FEWEST_BEYOND and known.std() > 0:
-        return min(tail, float(stats.norm.sf(abs(value) / known.std())))
+        return min(tail, float(ndtr(-abs(value) / known.std())))
     return tail
 
 
@@ -189,27 +189,27 @@ def corrected_t(differences: npt.ArrayLike, *, test_over_train: float | None = N
     error = np.sqrt((1 / k + share) * values.var(ddof=1))
     if error == 0:
         return float(values[0] == 0)
-    return float(2 * stats.t.sf(abs(values.mean()) / error, k - 1))
+    return float(2 * stdtr(k - 1, -abs(values.mean()) / error))
 
 
 def _widened(z: Floats, people: int | None) -> Floats:
     """Replace normal by t quantiles with people - 1 degrees of freedom, and divisor n by n - 1."""
     if people is None:
         return z
-    return np.asarray(np.sqrt(people / (people - 1)) * stats.t.ppf(stats.norm.cdf(z), people - 1))
+    return np.asarray(np.sqrt(people / (people - 1)) * stdtrit(people - 1, ndtr(z)))
 
 
 def _narrowed_tail(tail: float, people: int | None) -> float:
     """Undo `_widened` for the share of one tail."""
     if people is None:
         return tail
-    return float(stats.t.cdf(stats.norm.ppf(tail) / np.sqrt(people / (people - 1)), people - 1))
+    return float(stdtr(people - 1, ndtri(tail) / np.sqrt(people / (people - 1))))
 
 
 def _corrected(z: Floats, estimate: float, *, replicates: Floats, jackknife: Floats) -> Floats:
     """Correct normal quantiles for median bias z0 and acceleration a (Efron 1987): z0 + (z0+z) / (1 - a(z0+z))."""
     below = np.mean(replicates < estimate) + np.mean(replicates == estimate) / 2
-    z0 = stats.norm.ppf(below)
+    z0 = ndtri(below)
     deviation = np.nanmean(jackknife) - jackknife
     spread = np.nansum(deviation**2)
     if not np.isfinite(z0) or spread == 0:

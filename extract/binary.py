@@ -160,9 +160,11 @@ def stem_rows(image, h, w, weights, table, out, bits, zeros, first, last):
             source = 2 * y + line // 3 - 1
             if 0 <= source < h:
                 start = (line % 3 * h + source) * w
-                rows[line * pitch + 1 : line * pitch + 1 + w] = image[start : start + w]
+                for x in range(w):  # slices would take Numba a second more to compile
+                    rows[line * pitch + 1 + x] = image[start + x]
             else:
-                rows[line * pitch : line * pitch + pitch] = 0
+                for x in range(pitch):
+                    rows[line * pitch + x] = 0
         zero = 0
         for x in range(width):
             word = ((y + 1) * (width + 2) + x + 1) * 2

@@ -145,6 +145,8 @@ class FrozenNetwork:
         """
         if self.backend != "openvino":
             self.dim  # noqa: B018  (builds the network)
+            if self.backend == "packed":
+                self._backend  # noqa: B018  (compiles its kernels)
             return ""
         try:
             self._backend.prepare(side)  # type: ignore[attr-defined]

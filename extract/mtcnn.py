@@ -38,26 +38,31 @@ Frames = Sequence["_Summed"]
 class Cascade:
     """The three networks, one behind the other.
 
-    Attributes
+    Parameters
     ----------
-    device : torch.device
-        A GPU where there is one.
+    device : str, optional
+        By default a GPU where there is one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str | None = None) -> None:
         import torch
         from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._nets = [
             net().eval().to(self.device, memory_format=torch.channels_last) for net in (PNet, RNet, ONet)
         ]
         self._batch = FRAMES_ON_GPU if self.device.type == "cuda" else 1
 
-    def detect(self, frames: Sequence[Image], *, smallest: float) -> Iterator[Found]:
+    def detect(self, frames: Sequence[Image], *, smallest: float, start: float = SMALLEST) -> Iterator[Found]:
         """Find the faces of at least `smallest` pixels in frames of one shape, (h, w, 3) uint8 RGB.
 
         Smaller ones may be found, too.
+
+        Parameters
+        ----------
+        start : float
+            Pixels of the faces that the scales start from, as `pyramid` takes it.
 
         Yields
         ------
@@ -66,28 +71,27 @@ class Cascade:
         """
         import torch
 
-        for start in range(0, len(frames), self._batch):
+        for first in range(0, len(frames), self._batch):
             with torch.inference_mode(), one_torch_thread():
-                found = self._search(
-                    [_Summed(frame) for frame in frames[start : start + self._batch]], smallest
-                )
+                summed = [_Summed(frame) for frame in frames[first : first + self._batch]]
+                found = self._search(summed, pyramid(summed[0].shape, smallest, start=start))
             yield from found
 
-    def _search(self, frames: Frames, smallest: float) -> list[Found]:
-        boxes, owners = self._propose(frames, smallest)
+    def _search(self, frames: Frames, scales: Sequence[float]) -> list[Found]:
+        boxes, owners = self._propose(frames, scales)
         boxes, owners = self._refine(frames, boxes, owners)
         boxes, owners, points = self._settle(frames, boxes, owners)
         table, marks, which = (value.cpu().numpy() for value in (boxes, points, owners))
         return [(table[which == i, :4], table[which == i, 4], marks[which == i]) for i in range(len(frames))]
 
-    def _propose(self, frames: Frames, smallest: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _propose(self, frames: Frames, scales: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
         """Slide the first network over the pyramid: candidates (n, 5) and the frame of each."""
         import torch
         from facenet_pytorch.models.utils.detect_face import generateBoundingBox, rerec
         from torchvision.ops.boxes import batched_nms
 
         found, owners = [], []
-        for scale in pyramid(frames[0].shape, smallest):
+        for scale in scales:
             reg, chances = self._nets[0](self._tensor(np.stack([frame.scaled(scale) for frame in frames])))
             boxes, owner = generateBoundingBox(reg, chances[:, 1], scale, THRESHOLDS[0])
             kept = batched_nms(boxes[:, :4], boxes[:, 4], owner, 0.5)
@@ -202,13 +206,13 @@ def _bins(low: int | Ints, high: int | Ints, count: int) -> tuple[Ints, Ints]:
     return np.asarray(low + steps * length // count), np.asarray(low - (-(steps + 1) * length // count))
 
 
-def pyramid(shape: Sequence[int], smallest: float) -> list[float]:
+def pyramid(shape: Sequence[int], smallest: float, *, start: float = SMALLEST) -> list[float]:
     """Scales of a frame at which the first network's window shows faces of every size, largest scale first.
 
-    They are always those that start from faces of `SMALLEST` pixels, without the scales that only faces smaller
+    They are always those that start from faces of `start` pixels, without the scales that only faces smaller
     than `smallest` need: what is left gives the same candidates whatever was left out.
     """
-    scale, scales = WINDOW / SMALLEST, []
+    scale, scales = WINDOW / start, []
     while min(shape[:2]) * scale >= WINDOW:
         scales.append(scale)
         scale *= FACTOR

@@ -26,7 +26,7 @@ class OpenVINOBackend:
     Parameters
     ----------
     faces_to_features : Module
-        (n, s, s, 3) uint8 RGB -> (n, d) float32, preprocessing included.
+        (n, s, s, 3) uint8 RGB -> (n, d) float32, preprocessing included; its parameters are frozen.
     precision : {"fp32", "bf16", "fp16"}
     threads : int
     any_batch : bool
@@ -38,7 +38,7 @@ class OpenVINOBackend:
     def __init__(
         self, faces_to_features: nn.Module, *, precision: str, threads: int, any_batch: bool
     ) -> None:
-        self._module, self._any_batch = faces_to_features, any_batch
+        self._module, self._any_batch = faces_to_features.requires_grad_(False), any_batch
         self._sizes = BatchTrial(BATCHES if any_batch else (FIXED,))
         self._config = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
@@ -134,7 +134,10 @@ def _convert(module: nn.Module, side: int) -> Any:
     with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
         # Of tracing: which of a network's paths is taken follows from its size.
         warnings.simplefilter("ignore")
-        # Tracing twice to compare takes half of the time and more, and nothing here is random.
-        traced = TorchScriptPythonDecoder(module, example_input=example, trace_kwargs={"check_trace": False})
+        # A function's weights are constants of its graph: half of the time of a module's, each of whose parts becomes a
+        # class of TorchScript. Tracing again to compare would take as long, and nothing here is random.
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            lambda faces: module(faces), example, check_trace=False, strict=False
+        )
         given = openvino.PartialShape([-1, side, side, 3])
-        return openvino.convert_model(traced, example_input=example, input=[given])
+        return openvino.convert_model(TorchScriptPythonDecoder(traced), example_input=example, input=[given])

@@ -15,6 +15,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 import joblib
+from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from extract.cluster import Cluster
@@ -29,6 +30,12 @@ DEATHS = (
 # Of loky's, for a pool that lost a worker: what was in hand is repeated.
 warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
 PATIENCE = 30.0  # seconds of work below which no other process need be started: to start takes some ten
+# Of the process of `ahead`. The C library would hand back what a picture took, and ask for it again for the next one.
+ALONE = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(256 << 20)),
+}
+_ahead: list[ProcessPoolExecutor] = []  # pools of `ahead` that are at work
 _allowed: dict[str, int] = {}  # threads of this process, where it is a worker
 
 
@@ -103,7 +110,7 @@ def _patiently(work: Callable[[U], R], left: dict[int, U], patience: float) -> I
         result = work(left.pop(number))
         took = time.perf_counter() - begun
         yield number, result
-        if place and took * len(left) > patience:
+        if place and took * len(left) / (1 + len(_ahead)) > patience:  # those of `ahead` take their share
             return
 
 
@@ -149,6 +156,35 @@ def _closed_in_silence(results: Any) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # joblib counts what was computed in vain
             results.close()
+
+
+@contextmanager
+def ahead(work: Callable[[], object]) -> Iterator[None]:
+    """Let one other process begin with work that this one will do itself, while this one is busy elsewhere.
+
+    It has one thread, and is ended with the block. Nobody asks what came of it: this process does what the other one
+    left undone or failed at, and meets the same error there.
+
+    Parameters
+    ----------
+    work : callable
+        Of a module, or a `functools.partial` of one. It stores what it makes, each thing whole or not at all, and may
+        be killed at any time.
+    """
+    pool = ProcessPoolExecutor(1, env=ALONE)
+    _ahead.append(pool)
+    try:
+        pool.submit(_alone, work, os.getpid())
+        yield
+    finally:
+        _ahead.pop()
+        pool.shutdown(kill_workers=True)
+
+
+def _alone(work: Callable[[], object], parent: int) -> None:
+    _leave_with(parent)
+    limit_threads(1)
+    work()
 
 
 def _one(work: Callable[[U], R], number: int, unit: U, share: int, parent: int) -> tuple[int, R]:

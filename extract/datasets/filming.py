@@ -104,13 +104,19 @@ class Camera:
         """Turn a picture (size, size, 3) float32 into what the sensor delivers, uint8."""
         size = len(picture)
         across = np.linspace(-1, 1, size, dtype=np.float32)
-        lamp = 1 + self.falloff[0] * across[None, :, None] + self.falloff[1] * across[:, None, None]
+        lamp = 1 + self.falloff[0] * across[None, :] + self.falloff[1] * across[:, None]
         balance = np.array([1 + self.warmth, 1.0, 1 - self.warmth], np.float32)
         flicker = self.exposure * (1 + rng.normal(0.0, 0.006))
         blurred = cv2.GaussianBlur(picture, (0, 0), self.sharpness * size / 256)
-        grains = rng.standard_normal(picture.shape, np.float32) * np.float32(self.noise)
-        levels = blurred * lamp * balance * np.float32(255 * flicker) + grains
-        exposed: Frames = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        grains = rng.standard_normal(picture.shape, np.float32)
+        grains *= np.float32(self.noise)
+        levels = np.asarray(blurred, np.float32).reshape(size, -1)  # NumPy is slow along a last axis of three
+        levels = levels * np.repeat(lamp, 3, axis=1)
+        levels *= np.tile(balance, size)
+        levels *= np.float32(255 * flicker)
+        levels += grains.reshape(levels.shape)
+        np.clip(np.rint(levels, out=levels), 0, 255, out=levels)
+        exposed: Frames = levels.astype(np.uint8).reshape(picture.shape)
         return exposed
 
 

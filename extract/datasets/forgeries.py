@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from extract.workers import one_torch_thread
+from extract.mtcnn import SMALLEST, Cascade
 
 Frame = npt.NDArray[np.uint8]
 Image = npt.NDArray[np.float32]
@@ -190,12 +190,13 @@ def find_landmarks(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     RuntimeError
         No frame shows a face.
     """
-    with one_torch_thread():
-        _, chances, points = _mtcnn(max(20, frames.shape[1] // 8)).detect(frames, landmarks=True)
+    # Faces of an eighth of the picture or more, which is all that is filmed.
+    smallest = max(SMALLEST, frames.shape[1] // 8)
+    answers = _cascade().detect(list(frames), smallest=smallest, start=smallest)
     found = {
-        index: _likeliest(chances[index], points[index])
-        for index in range(len(frames))
-        if points[index] is not None
+        index: np.asarray(points[int(np.argmax(chances))], np.float64)
+        for index, (_, chances, points) in enumerate(answers)
+        if len(chances)
     }
     if not found:
         raise RuntimeError("Expected a face in at least one frame; MTCNN found none. Use clearer portraits.")
@@ -203,13 +204,7 @@ def find_landmarks(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return np.round(np.stack([found[index] for index in nearest]) * 4) / 4
 
 
-def _likeliest(chances: Any, points: Any) -> Landmarks:
-    return np.asarray(points[int(np.argmax(chances))], np.float64)
-
-
 @cache
-def _mtcnn(min_face_size: int) -> Any:
-    """Build the detector; looking only for faces of an eighth of the picture or more takes half the time."""
-    from facenet_pytorch import MTCNN  # late: a demo that is complete must not pay for importing torch
-
-    return MTCNN(min_face_size=min_face_size, keep_all=False, post_process=False, device="cpu")
+def _cascade() -> Cascade:
+    """Build the networks once a process; on the processor, so that a clip's bytes need no GPU."""
+    return Cascade("cpu")

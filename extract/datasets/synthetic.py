@@ -7,7 +7,8 @@ identity, shown or put in, is on both sides.
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -25,10 +26,10 @@ from extract.datasets.forgeries import ATTACKS, Forger, faceswap, find_landmarks
 from extract.errors import RequestError
 from extract.files import hash_file, read_json, write_bytes, write_json
 from extract.progress import Track, no_progress
-from extract.workers import PATIENCE, Workers, run_units
+from extract.workers import PATIENCE, Workers, ahead, cores, run_units
 
 FRAMES_PER_SECOND = 12
-VERSION = 1  # of the pictures: raise it when the same settings give other clips
+VERSION = 2  # of the pictures: raise it when the same settings give other clips
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
@@ -125,6 +126,7 @@ def generate(
     _claim(folder, settings)
     missing = [clip for clip in clips if not (folder / clip.path).exists()]
     make = partial(_make, settings=settings, folder=folder)
+    missing.reverse()  # `begun` comes from the other end
     for _ in track(
         run_units(make, missing, workers=workers, patience=PATIENCE), "demo clips", total=len(missing)
     ):
@@ -135,7 +137,33 @@ def generate(
     return manifest
 
 
+@contextmanager
+def begun(settings: SyntheticSettings, folder: Path, *, workers: Workers) -> Iterator[None]:
+    """Make clips in another process while this one prepares something else, and then makes the rest by `generate`.
+
+    Nothing happens where clips are to be made by one worker or by a cluster, or on one core.
+    """
+    alone = not isinstance(workers, int) or workers < 2 or cores() < 2
+    if alone or (folder / "clips.csv").exists():
+        yield
+        return
+    with ahead(partial(_make_first, settings, folder)):
+        yield
+    _sweep(folder)  # what it had in hand
+
+
+def _make_first(settings: SyntheticSettings, folder: Path) -> None:
+    """Make the clips that are missing, from the first on."""
+    subjects = _known_subjects(settings)
+    clips = _plan(settings, [subject.name for subject in subjects])
+    _claim(folder, settings)
+    for clip in clips:
+        _make(clip, settings=settings, folder=folder)
+
+
 def _make(clip: _Clip, *, settings: SyntheticSettings, folder: Path) -> None:
+    if (folder / clip.path).exists():  # made meanwhile
+        return
     _write_clip(_make_clip(clip, _known_subjects(settings), settings), folder / clip.path)
 
 

@@ -37,11 +37,11 @@ def by_size(boxes):
     return np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
 
 
-@pytest.mark.parametrize("smallest", [20, 28.8])
-def test_boxes_chances_and_landmarks_are_those_of_facenet_pytorch(cascade, scenes, smallest):
-    expected = zip(*reference(scenes, 20), strict=True)
+@pytest.mark.parametrize(("smallest", "start"), [(20, 20), (28.8, 20), (30, 30)])
+def test_boxes_chances_and_landmarks_are_those_of_facenet_pytorch(cascade, scenes, smallest, start):
+    expected = zip(*reference(scenes, start), strict=True)
     for (boxes, chances, points), known in zip(
-        cascade.detect(scenes, smallest=smallest), expected, strict=True
+        cascade.detect(scenes, smallest=smallest, start=start), expected, strict=True
     ):
         order = by_size(boxes)
         for ours, theirs, tolerance in zip((boxes, chances, points), known, (0.05, 1e-3, 0.05), strict=True):
@@ -94,6 +94,7 @@ def test_the_scales_are_those_from_twenty_pixels_without_the_first():
     assert pyramid((360, 640, 3), 28) == whole
     assert pyramid((360, 640, 3), 28.8) == whole[1:]
     assert pyramid((360, 640, 3), 10_000) == whole[-1:]
+    assert pyramid((360, 640, 3), 30, start=30)[0] == 12 / 30
     assert 360 * whole[-1] >= 12 > 360 * whole[-1] * 0.709
 
 

@@ -13,7 +13,7 @@ import threadpoolctl
 
 from extract import workers
 from extract.errors import RequestError
-from extract.workers import cores, limit_threads, run_units, threads, threads_each
+from extract.workers import ahead, cores, limit_threads, run_units, threads, threads_each
 
 try:
     import cloudpickle
@@ -198,6 +198,94 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, end):
     process.send_signal(end)
     process.wait()
     assert none_alive([int(file.name) for file in tmp_path.iterdir()])
+
+
+def test_a_process_ahead_is_counted_on(tmp_path):
+    with ahead(partial(time.sleep, 100)):
+        found = dict(run_units(slow_here, [0.05] * 20, workers=2, patience=0.6))
+    assert set(found.values()) == {os.getpid()}
+
+
+# -- ahead ---------------------------------------------------------------------------------------------------
+
+
+@by_value
+def note_threads(folder):
+    (folder / "threads").write_text(" ".join({str(count) for count in used_threads(0).values()}))
+    (folder / f"{os.getpid()}").touch()
+    time.sleep(100)
+
+
+@by_value
+def fail(folder):
+    (folder / f"{os.getpid()}").touch()
+    raise ValueError("work that this process will do itself")
+
+
+def the_one_process(folder, *, seconds=30):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := [file for file in folder.iterdir() if file.name.isdigit()]:
+            return int(found[0].name)
+        time.sleep(0.05)
+    raise AssertionError("no process has begun")
+
+
+def test_work_ahead_is_done_by_one_thread_of_another_process_that_ends_with_the_block(tmp_path):
+    with ahead(partial(note_threads, tmp_path)):
+        process = the_one_process(tmp_path)
+        assert process != os.getpid()
+        assert alive(process)
+    assert none_alive([process])
+    assert (tmp_path / "threads").read_text() == "1"
+
+
+def test_work_ahead_that_never_began_ends_with_the_block(tmp_path):
+    begun = time.monotonic()
+    with ahead(partial(time.sleep, 100)):
+        pass
+    assert time.monotonic() - begun < 10
+
+
+def test_work_ahead_that_fails_is_left_to_this_process(tmp_path):
+    with ahead(partial(fail, tmp_path)):
+        the_one_process(tmp_path)
+
+
+def test_an_error_ends_work_ahead_and_comes_through(tmp_path):
+    def fail_ourselves():
+        with ahead(partial(note_threads, tmp_path)):
+            the_one_process(tmp_path)
+            raise KeyError("ours")
+
+    with pytest.raises(KeyError, match="ours"):
+        fail_ourselves()
+    assert none_alive([the_one_process(tmp_path)])
+
+
+AHEAD = """
+import sys, time
+from functools import partial
+from extract.workers import ahead
+def slow(folder):
+    import os, time
+    from pathlib import Path
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(100)
+with ahead(partial(slow, sys.argv[1])):
+    time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_work_ahead_ends_with_the_process_that_started_it(tmp_path, end):
+    root = str(workers.__file__).rpartition("/extract/")[0]
+    words = [sys.executable, "-c", AHEAD, str(tmp_path)]
+    process = subprocess.Popen(words, cwd=root, stderr=subprocess.DEVNULL)
+    other = the_one_process(tmp_path)
+    process.send_signal(end)
+    process.wait()
+    assert none_alive([other])
 
 
 def test_importing_workers_imports_neither_torch_nor_opencv():

@@ -90,15 +90,27 @@ def paint(
 
 
 def _window(easel: Easel, points: Points, where: tuple[slice, slice]) -> Image:
-    whole = np.zeros((easel.side, easel.side), np.float32)
-    part, cover = easel.mask(points, 0.008)
-    whole[part] = cover
-    return whole[where]
+    """Cover by a polygon of the part `where` of the canvas."""
+    rows, columns = where
+    (its_rows, its_columns), cover = easel.mask(points, 0.008)
+    window = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+    top, bottom = max(rows.start, its_rows.start), min(rows.stop, its_rows.stop)
+    left, right = max(columns.start, its_columns.start), min(columns.stop, its_columns.stop)
+    if top < bottom and left < right:
+        window[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = cover[
+            top - its_rows.start : bottom - its_rows.start,
+            left - its_columns.start : right - its_columns.start,
+        ]
+    return window
 
 
 def over(under: Image, layer: Image) -> Image:
     """Put a premultiplied layer (h, w, 4) over a picture with as many channels as `under` (h, w, 3 or 4)."""
-    result: Image = under * (1 - layer[..., 3:]) + layer[..., : under.shape[2]]
+    channels = under.shape[2]
+    through = cv2.merge([1 - layer[..., 3]] * channels)  # NumPy is slow along a last axis of three or four
+    inks = layer if channels == 4 else cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+    result: Image = under * through
+    result += inks
     return result
 
 

@@ -143,13 +143,29 @@ def _turn(easel: Easel, head: Image, pose: Pose) -> Image:
     x, y = easel.grid
     cosine, sine = np.cos(pose.roll) / pose.zoom, np.sin(pose.roll) / pose.zoom
     across, down = x - pose.x, y - pose.y - NECK
-    x, y = cosine * across + sine * down, cosine * down - sine * across + NECK
-    depth = np.sqrt(np.clip(1 - (x / 1.25) ** 2 - (y / 1.70) ** 2, 0.0, None))
-    depth += 0.22 * np.exp(-0.5 * ((x / 0.16) ** 2 + ((y - 0.42) / 0.14) ** 2))
-    columns = ((x - pose.yaw * depth) * easel.unit + CENTRE[0] * easel.side).astype(np.float32)
-    rows = ((y - pose.pitch * depth) * easel.unit + CENTRE[1] * easel.side).astype(np.float32)
+    x, y = cosine * across, cosine * down
+    x += sine * down
+    y -= sine * across
+    y += NECK
+    depth = 1 - (x / 1.25) ** 2
+    depth -= (y / 1.70) ** 2
+    np.sqrt(np.maximum(depth, 0.0, out=depth), out=depth)
+    nose = (x / 0.16) ** 2
+    nose += ((y - 0.42) / 0.14) ** 2
+    nose *= -0.5
+    depth += np.multiply(0.22, np.exp(nose, out=nose), out=nose)
+    columns = _pixels(x, depth, pose.yaw, easel, CENTRE[0])
+    rows = _pixels(y, depth, pose.pitch, easel, CENTRE[1])
     turned = cv2.remap(head, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(turned, np.float32)
+
+
+def _pixels(place: Points, depth: Points, turn: float, easel: Easel, centre: float) -> Image:
+    """Turn face coordinates into the pixels that `_turn` takes for them; works on `place` itself."""
+    place -= turn * depth
+    place *= easel.unit
+    place += centre * easel.side
+    return place.astype(np.float32)
 
 
 def _sway(easel: Easel, scene: Image, pose: Pose) -> Image:

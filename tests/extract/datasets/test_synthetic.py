@@ -1,4 +1,5 @@
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from extract.datasets import synthetic
 from extract.datasets.drawing.persons import make_person, make_poses
 from extract.datasets.filming import DrawnSubject, film
 from extract.datasets.forgeries import Forger, face_mask, faceswap, find_landmarks, resample, selfblend
-from extract.datasets.synthetic import SyntheticSettings, generate
+from extract.datasets.synthetic import SyntheticSettings, begun, generate
 from extract.errors import RequestError
 from extract.manifest import read_manifest
 
@@ -132,6 +133,29 @@ def test_a_killed_run_continues_to_the_same_bytes(demo, tmp_path):
     (folder / "fake" / ".person000_1.77.partial.mp4").write_bytes(b"half a clip")
     generate(TINY, folder)
     assert content(folder) == whole
+
+
+def test_what_another_process_began_is_finished_with_the_same_bytes(demo, tmp_path):
+    with begun(TINY, tmp_path, workers=2):
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.rglob("[!.]*.mp4")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        generate(TINY, tmp_path)
+    assert content(tmp_path) == content(demo)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_is_begun_by_one_worker_or_where_all_is_there(demo, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(synthetic, "ahead", None)
+    with begun(TINY, demo if workers > 1 else tmp_path, workers=workers):
+        pass
+    assert not content(tmp_path)
+
+
+def test_a_clip_that_was_made_meanwhile_is_not_made_again(demo, monkeypatch):
+    monkeypatch.setattr(synthetic, "_make_clip", None)
+    for clip in synthetic._plan(TINY, [f"person{number:03d}" for number in range(4)]):
+        synthetic._make(clip, settings=TINY, folder=demo)
 
 
 def test_the_manifest_comes_last_and_a_clip_is_complete_or_absent(tmp_path, monkeypatch):

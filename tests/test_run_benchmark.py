@@ -461,6 +461,13 @@ def test_a_run_is_narrowed_to_another_protocol_and_to_some_models(cli, celebdf, 
     assert "colours" not in out
 
 
+def test_a_run_is_nested_where_that_is_asked_for(cli, celebdf, quick, tmp_path):
+    status, out, err = cli("run", "--suite", quick(top="replicates = 100"), "--data", celebdf, "--nested")
+    assert status == 0, err
+    assert "Nested out-of-fold scores of 3 folds" in out
+    assert (the_results(tmp_path) / "tables" / "optimism.csv").is_file()
+
+
 def test_a_leaky_protocol_is_marked_as_such(cli, celebdf, quick, tmp_path):
     status, out, err = cli("run", "--suite", quick(), "--data", celebdf, "--protocol", "frame")
     assert status == 0, err

@@ -69,6 +69,10 @@ GroupOption = Annotated[
     typer.Option(help="Of DFDC: family (clips of one original) or part (a whole part) is a person."),
 ]
 ProtocolOption = Annotated[str | None, typer.Option(help=f"In place of the suite's: {', '.join(PROTOCOLS)}.")]
+NestedOption = Annotated[
+    bool | None,
+    typer.Option(help="Whether parameters are also chosen inside each fold; by default as the suite says."),
+]
 UnknownOption = Annotated[
     bool, typer.Option("--leave-out-unknown", help="With strict: leave out fakes whose source is not known.")
 ]
@@ -127,6 +131,7 @@ def run(
     group: GroupOption = None,
     protocol: ProtocolOption = None,
     leave_out_unknown: UnknownOption = False,
+    nested: NestedOption = None,
     extractor: ExtractorOption = None,
     classifier: ClassifierOption = None,
     weights: WeightsOption = None,
@@ -145,7 +150,7 @@ def run(
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
-    chosen = _leaving_out(chosen, leave_out_unknown)
+    chosen = _nesting(_leaving_out(chosen, leave_out_unknown), nested)
     chosen = _computing(chosen, backend, precision)
     with _cluster(cluster, workers, folders=[cache, out.parent if out else Path("results")]) as far:
         folder = run_suite(chosen, machine=_machine(cache, jobs, workers, far), out=out, weights=weights)
@@ -540,6 +545,10 @@ def _narrowed(
 
 def _leaving_out(suite: Suite, leave_out_unknown: bool) -> Suite:
     return suite.model_copy(update={"unknown_sources": "leave_out"}) if leave_out_unknown else suite
+
+
+def _nesting(suite: Suite, nested: bool | None) -> Suite:
+    return suite if nested is None else suite.model_copy(update={"nested": nested})
 
 
 def _computing(suite: Suite, backend: str | None, precision: str | None) -> Suite:

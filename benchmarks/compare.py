@@ -116,7 +116,7 @@ def compare(
     settings: dict[str, Any] = {"repeats": repeats or kind.repeats}
     settings |= {"attacks": list(attacks)} if attacks else {}
     suite = suite.model_copy(
-        update={"external": None, "perturb": [], "protocol": kind.protocol or suite.protocol}
+        update={"external": None, "perturb": [], "nested": False, "protocol": kind.protocol or suite.protocol}
     )
     request = make_request(
         suite,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.machine import Machine
 from benchmarks.suite import DataSettings, Suite
-from classify.folds import identity_folds, inner_folds
+from classify.folds import identity_folds, inner_folds, nested_folds
 from classify.groups import people_of
 from classify.protocols import PEOPLE
 from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recognise
@@ -284,6 +284,8 @@ def _check_own(manifest: Manifest, suite: Suite, name: str) -> None:
     folds = identity_folds(clips, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
     if len(folds) == 1:
         inner_folds(clips, folds[0].train, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+    elif suite.nests:
+        nested_folds(folds, clips["label"].to_numpy())
 
 
 def _drawn_from(clips: pd.DataFrame, suite: Suite) -> pd.DataFrame:

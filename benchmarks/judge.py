@@ -25,6 +25,7 @@ from classify.resampling import Resampling, resample
 from classify.search import SearchResult
 from classify.thresholds import Unreachable, cross_fit, tune_threshold
 
+NESTED = "nested"  # data: the first again, by what was chosen inside the training part of each of its folds
 DEFAULT = "default"  # the rule that keeps the classifier's own threshold
 REPLICATES = 2000
 
@@ -63,14 +64,14 @@ class Judging:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was chosen at one level: for fold 0, 1, ... on the other folds, and last, which is place -1, on all.
+    """What was chosen at one level: for fold 0, 1, ... without it, and last, which is place -1, on all, to deploy.
 
     Attributes
     ----------
     thresholds : mapping of rule to (k + 1,) float64
-        NaN where a rule cannot be met, or where there are no other folds.
-    unreachable : mapping of rule to the reason
-    calibrations : list of k + 1, or None where there are no other folds or no calibration
+        NaN where a rule cannot be met, where there are no other folds, and at -1 where nothing is to be deployed.
+    unreachable : mapping of rule to the reason why there is none to deploy
+    calibrations : list of k + 1, or None where there are no other folds, no calibration, nothing to deploy
     """
 
     thresholds: Mapping[str, Floats]
@@ -78,7 +79,13 @@ class Chosen:
     calibrations: Sequence[Calibration | None]
 
 
-def judge(found: SearchResult, scored: Mapping[str, pd.DataFrame], *, how: Judging) -> Unit:
+def judge(
+    found: SearchResult,
+    scored: Mapping[str, pd.DataFrame],
+    *,
+    inside: Sequence[pd.DataFrame] = (),
+    how: Judging,
+) -> Unit:
     """Compute every figure of one unit, at image and at video level.
 
     Parameters
@@ -87,13 +94,17 @@ def judge(found: SearchResult, scored: Mapping[str, pd.DataFrame], *, how: Judgi
         ``content``, ``face``, ``clip``, ``label``, ``attack``, ``identity``, ``source_identity``, ``fold``, ``score``.
         The first is what parameters and thresholds are chosen on: its figures are cross-fitted over its folds. Rows of
         the others are judged by what was chosen without their fold, and in fold -1 by what was chosen on all of the
-        first.
+        first. Those of data ``nested`` by what was chosen on `inside`.
+    inside : sequence of DataFrame, one a fold
+        For data ``nested``: rows of that fold's training part as in `scored`, with the scores of its inner folds.
     """
     (first, own), *_ = scored.items()
-    chosen = {level: choose_on(at_level(own, level, aggregate=how.aggregate), how) for level in LEVELS}
+    everywhere = {level: choose_on(at_level(own, level, aggregate=how.aggregate), how) for level in LEVELS}
+    nested = {level: choose_inside(inside, level, how) for level in LEVELS} if inside else {}
     folds, estimates, errors = [], [], []
     replicates: dict[str, pd.Series[float]] = {}
     for data, faces in scored.items():
+        chosen = nested if data == NESTED else everywhere
         for level in LEVELS:
             table = at_level(faces, level, aggregate=how.aggregate)
             table["probability"] = probabilities(table, chosen[level].calibrations)
@@ -114,9 +125,12 @@ def judge(found: SearchResult, scored: Mapping[str, pd.DataFrame], *, how: Judgi
     return Unit(
         best=found.best,
         converged=found.converged,
-        deploy={level: _deployed(c) for level, c in chosen.items()},
-        unreachable={level: dict(c.unreachable) for level, c in chosen.items()},
-        calibration={level: c.calibrations[-1] for level, c in chosen.items()},
+        nested=[{"best": i.best, "converged": i.converged} for i in found.nested.inner]
+        if found.nested
+        else None,
+        deploy={level: _deployed(c) for level, c in everywhere.items()},
+        unreachable={level: dict(c.unreachable) for level, c in everywhere.items()},
+        calibration={level: c.calibrations[-1] for level, c in everywhere.items()},
         metrics=_first(pd.concat(folds, ignore_index=True)),
         estimates=_first(pd.concat(estimates, ignore_index=True)),
         errors=_first(pd.concat(errors, ignore_index=True)),
@@ -141,6 +155,16 @@ def choose_on(table: pd.DataFrame, how: Judging) -> Chosen:
             every, unreachable[rule] = np.nan, str(error)
         thresholds[rule] = np.append(others, every)
     return Chosen(thresholds, unreachable, _calibrate(table, count, how.calibration))
+
+
+def choose_inside(inside: Sequence[pd.DataFrame], level: str, how: Judging) -> Chosen:
+    """Choose thresholds and calibrations for each fold on all scores inside its training part; none to deploy."""
+    every = [choose_on(at_level(faces, level, aggregate=how.aggregate), how) for faces in inside]
+    thresholds = {
+        rule: np.array([*(chosen.thresholds[rule][-1] for chosen in every), np.nan])
+        for rule in (DEFAULT, *how.rules)
+    }
+    return Chosen(thresholds, {}, [*(chosen.calibrations[-1] for chosen in every), None])
 
 
 def _calibrate(table: pd.DataFrame, count: int, method: str) -> list[Calibration | None]:

@@ -10,9 +10,10 @@ audit.csv                     what the two sides of each fold share, as `classif
 skipped.csv                   inputs that were not, or not wholly, used, with the reason
 files.parquet                 one line an input file: content, clip, label, attack, and how many faces it gave
 units/<extractor>/<classifier>/
-    unit.json                 best parameters, thresholds to deploy
+    unit.json                 best parameters, those chosen inside each fold, thresholds to deploy
     configurations.parquet    every configuration's fold scores
-    predictions.parquet       scores of the best configuration: out-of-fold, test, external and perturbed ones
+    predictions.parquet       scores of the best configuration: out-of-fold, test, external and perturbed ones; and
+                              nested ones, of what was chosen inside each fold
     estimates.parquet         every figure of the tables with its interval, tidy
     errors.parquet            error rates by attack and by further columns of the manifest
     metrics.parquet           the figures of each fold
@@ -68,6 +69,9 @@ class Unit:
     ----------
     best : dict
         The selected parameters.
+    nested : list of dict, optional
+        For each fold what was chosen inside its training part: ``best`` (parameters) and ``converged`` (whether every
+        fit that chose them did, and theirs). None where nothing was.
     deploy : dict
         Level (``image``, ``video``) -> rule -> threshold chosen on all out-of-fold scores, None where the rule
         cannot be met.
@@ -77,9 +81,9 @@ class Unit:
         Level -> the calibration fitted on all out-of-fold scores, or None.
     metrics : DataFrame, one line per data, level, rule and fold
         ``data``, ``level``, ``rule`` (``default`` or a threshold rule), ``fold`` (-1 for data that is judged
-        once), ``threshold`` (the one applied) and every metric of `SELECTION`. Data is ``out-of-fold`` or, where
-        the data set has a test part of its own, ``validation`` and ``test``; also ``external``, and the names of
-        perturbations.
+        once), ``threshold`` (the one applied) and every metric of `SELECTION`. Data is ``out-of-fold`` and, by what
+        was chosen inside each fold, ``nested``, or, where the data set has a test part of its own, ``validation`` and
+        ``test``; also ``external``, and the names of perturbations.
     estimates : DataFrame, one line per data, level, rule and metric
         ``data``, ``level``, ``rule``, ``metric`` (of `METRICS`, or ``threshold``: the one to deploy), ``estimate``,
         ``low``, ``high``, ``people`` (that it rests on). Figures of the scores alone stand under rule ``default``.
@@ -97,6 +101,7 @@ class Unit:
 
     best: dict[str, Any]
     converged: bool
+    nested: list[dict[str, Any]] | None
     deploy: dict[str, dict[str, float | None]]
     unreachable: dict[str, dict[str, str]]
     calibration: dict[str, Calibration | None]
@@ -249,7 +254,9 @@ def write_unit(final: Path, *, found: SearchResult, unit: Unit, scratch: Path) -
         _plain(found.configurations).to_parquet(folder / "configurations.parquet", index=False)
         for name in TABLES:
             getattr(unit, name).to_parquet(folder / f"{name}.parquet", index=False)
-        record = {name: getattr(unit, name) for name in ("best", "converged", "deploy", "unreachable")}
+        record = {
+            name: getattr(unit, name) for name in ("best", "converged", "nested", "deploy", "unreachable")
+        }
         record["calibration"] = {level: c and c.to_dict() for level, c in unit.calibration.items()}
         write_json(folder / "unit.json", record)
 

@@ -8,19 +8,19 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.data import EXTERNAL, FoundFaces, find_all_faces, perturbed_faces
-from benchmarks.judge import Judging, judge
+from benchmarks.judge import NESTED, Judging, judge
 from benchmarks.machine import Machine
 from benchmarks.request import Request, carry_out, check_folder, make_request
 from benchmarks.results import open_units, search_folder, unit_folder, write_common, write_unit
-from benchmarks.suite import Suite
+from benchmarks.suite import Suite, check_nested
 from classify.audit import audit_folds, describe_audit
 from classify.fitting import Matrix, fit_fold_models
-from classify.folds import fold_numbers, identity_folds, inner_folds
+from classify.folds import fold_numbers, identity_folds, inner_folds, nested_folds
 from classify.groups import Ints
 from classify.metrics import Floats
 from classify.models import CLASSIFIERS
 from classify.protocols import Fold
-from classify.search import search
+from classify.search import SearchResult, search
 from extract.extractors import Extractor
 from extract.faces import FaceSettings, faces_key
 from extract.features import compute_features
@@ -84,6 +84,7 @@ def run(
         Anything wrong with the request; where possible before the work starts.
     """
     check_folder(out)
+    check_nested(suite)
     request = make_request(suite, machine=machine, weights=weights)
     folder = out or results / f"{suite.name}-{request.key[:8]}"
     return carry_out(
@@ -96,6 +97,8 @@ def _compute(request: Request, folder: Path, *, machine: Machine) -> None:
     faces = find_all_faces(request.clips, suite, machine=machine)
     rows, skipped = faces.own, faces.skipped
     folds = identity_folds(rows, n_splits=suite.folds, protocol=suite.protocol, seed=suite.seed)
+    if suite.nests:
+        nested_folds(folds, rows["label"].to_numpy())  # refused before features are computed
     audit = audit_faces(rows, {suite.protocol: folds}, suite, machine=machine)
     if len(skipped):
         counts = ", ".join(f"{n:,} {outcome}" for outcome, n in skipped["outcome"].value_counts().items())
@@ -216,6 +219,7 @@ def _run_unit(
         grid=suite.classifiers[classifier],
         metric=suite.metric,
         how=suite.search,
+        nested=suite.nests,
         folder=search_folder(final),
         say=machine.say,
         **fit | {"n_jobs": machine.cluster or machine.n_jobs},
@@ -223,6 +227,8 @@ def _run_unit(
     columns = further_columns(plan.rows)
     own = plan.rows[chosen].assign(fold=plan.number[chosen])
     scored = {plan.first: _predictions(own, found.scores[chosen], columns)}
+    if found.nested:
+        scored[NESTED] = _predictions(own, found.nested.scores[chosen], columns)
     if others:
         models = fit_fold_models(X, y, params=found.best, **fit)
         for name, new in others.items():
@@ -240,8 +246,19 @@ def _run_unit(
         seed=suite.seed,
         replicates=suite.replicates,
     )
-    write_unit(final, found=found, unit=judge(found, scored, how=how), scratch=final.parents[2] / "scratch")
+    unit = judge(found, scored, inside=_inside(found, plan, columns), how=how)
+    write_unit(final, found=found, unit=unit, scratch=final.parents[2] / "scratch")
     remove(search_folder(final))
+
+
+def _inside(found: SearchResult, plan: _Plan, columns: Sequence[str]) -> list[pd.DataFrame]:
+    """Return for each fold the scored rows inside its training part, which choose for it; none without nested."""
+    tables = []
+    for inner in found.nested.inner if found.nested else ():
+        tested = inner.number >= 0
+        rows = plan.rows[tested].assign(fold=inner.number[tested])
+        tables.append(_predictions(rows, inner.scores[tested], columns))
+    return tables
 
 
 def further_columns(rows: pd.DataFrame) -> list[str]:

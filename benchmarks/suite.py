@@ -139,6 +139,9 @@ class Suite(_Strict):
         Selects the configuration, by its mean over folds.
     search : {"exhaustive", "halving"}
         ``halving`` tries all configurations on few rows and only the best of them on more, see `classify.search`.
+    nested : bool
+        Also choose parameters and thresholds inside each fold's training part, see `classify.search.Nested`: what is
+        reported then took no part in choosing anything. Without meaning under ``official``, which chooses so anyway.
     level : {"image", "video"}, optional
         Which the main tables show; without it video, or image where every clip is one image.
     aggregate : str
@@ -173,6 +176,7 @@ class Suite(_Strict):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     metric: str = "f1"
     search: How = "exhaustive"
+    nested: bool = True
     level: Literal["image", "video"] | None = None
     aggregate: str = "mean"
     thresholds: list[str] = ["f1", "youden", "eer"]
@@ -186,6 +190,11 @@ class Suite(_Strict):
     def compute(self) -> ComputeSettings:
         """How the networks are to be computed."""
         return ComputeSettings(self.backend, self.precision)
+
+    @property
+    def nests(self) -> bool:
+        """Whether parameters are also chosen inside each fold; a split that is given leaves nothing to nest."""
+        return self.nested and self.protocol != "official"
 
     def to_toml(self) -> str:
         """Write the suite as TOML that reads back as the same suite."""
@@ -268,6 +277,21 @@ def check_names(suite: Suite) -> None:
     if repeated := [label for label in labels if labels.count(label) > 1]:
         raise RequestError(
             f"Expected different extractors in the suite; got {repeated[0]} twice. Remove one."
+        )
+
+
+def check_nested(suite: Suite) -> None:
+    """Refuse to choose inside folds of which too few are left for it.
+
+    Raises
+    ------
+    RequestError
+        Nested, with two folds: inside each there is but one to train on.
+    """
+    if suite.nests and suite.folds < 3:
+        raise RequestError(
+            f"Expected at least 3 folds to choose inside each; got {suite.folds}. Use more folds, or nested = false "
+            "(--no-nested)."
         )
 
 

@@ -10,7 +10,7 @@ from benchmarks.results import Run
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from reports.formats import Cell, Table
-from reports.notes import extractor_title, intervals, leaky, marks, protocol_title, reported
+from reports.notes import extractor_title, intervals, leaky, marks, nested_title, protocol_title, reported
 from reports.responses import ALL, non_responses, rate_of
 from reports.summary import best_model, headline, headline_figures, select
 from reports.tables import rule_title, show_estimate
@@ -67,7 +67,7 @@ def attacks_table(run: Run) -> Table:
         rows.append((*_cells(title, number), _rate(responses, data, label=label), *figures))
     what = {"image": "faces", "video": "clips"}[level]
     header = ("Attack", what.capitalize(), "No response", *(rule_title(rule) for rule in rules))
-    title = f"Errors by attack, {_model(run, extractor, classifier)}, {level} level, %{leaky(run)}"
+    title = f"Errors by attack, {_model(run, extractor, classifier)}, {nested_title(run)}{level} level, %{leaky(run)}"
     notes = (WORDS.format(what=what), _thresholds(run), _interval_note(run), *marks(run))
     frame = _with_rates(_of(errors_frame(run), column="attack"), responses)
     return Table("attacks", title, header, tuple(rows), notes, frame)
@@ -88,7 +88,7 @@ def groups_table(run: Run) -> Table | None:
         for _, line in mine[mine["rule"] == rule].iterrows()
     )
     header = ("Rule", "Column", "Value", "Fake", "APCER", "Real", "BPCER")
-    title = f"Errors by group, {_model(run, extractor, classifier)}, {level} level, %{leaky(run)}"
+    title = f"Errors by group, {_model(run, extractor, classifier)}, {nested_title(run)}{level} level, %{leaky(run)}"
     notes = (
         f"Numbers of fake and real {'faces' if level == 'image' else 'clips'}. APCER here: share of all fakes of the "
         "group that are called real. Groups differ in more than the column says; intervals are not corrected for "
@@ -140,6 +140,8 @@ def _model(run: Run, extractor: str, classifier: str) -> str:
 
 
 def _thresholds(run: Run) -> str:
+    if run.suite.nests:
+        return "Tuned thresholds were chosen inside each fold's training part."
     return (
         "Tuned thresholds were chosen inside the training part."
         if reported(run) == "test"

@@ -1,5 +1,6 @@
 """What a table or a figure must be read with: titles, marks, and the notes below it."""
 
+from benchmarks.judge import NESTED
 from benchmarks.results import Finished, Run
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
@@ -10,7 +11,12 @@ FEW = 30  # people below which an interval is called uncertain itself
 
 
 def reported(run: Finished) -> str:
-    """Return the data that the main figures are about: the data set's own test part, or the out-of-fold rows."""
+    """Return the data that the main figures are about: nested where that was asked for, else as `flat`."""
+    return NESTED if run.suite.nests else flat(run)
+
+
+def flat(run: Finished) -> str:
+    """Return the data that the models of the search are judged on: the data set's own test part, or out-of-fold."""
     return "test" if given(run) else "out-of-fold"
 
 
@@ -22,6 +28,11 @@ def chosen_on(run: Finished) -> str:
 def leaky(run: Finished) -> str:
     """Return what a title ends with where its protocol leaks, else nothing."""
     return f" (LEAKY protocol: {run.suite.protocol})" if PROTOCOLS[run.suite.protocol].leaky else ""
+
+
+def nested_title(run: Finished) -> str:
+    """Return what a title says before the level where its figures are nested, else nothing."""
+    return "nested, " if run.suite.nests else ""
 
 
 def protocol_title(name: str) -> str:
@@ -72,7 +83,7 @@ def run_notes(
         *([intervals(run, people=people)] if people else []),
         *sharing(run),
         *unknown(run),
-        selection(run),
+        selection(run, reported(run)),
         *([f"Not converged: {unconverged}."] if unconverged else []),
         *marks(run),
         *rounded(run),
@@ -120,7 +131,7 @@ def combined(run: Finished) -> str:
 
 def _over(run: Finished) -> str:
     if not given(run):
-        return f"Out-of-fold scores of {run.suite.folds} folds"
+        return f"{'Nested out' if run.suite.nests else 'Out'}-of-fold scores of {run.suite.folds} folds"
     return "The data set's own test part, judged once with the mean of the models that chose parameters and thresholds"
 
 
@@ -141,16 +152,22 @@ def sharing(run: Finished) -> list[str]:
     return [f"Also in training: {'; '.join(found)} (table audit)."] if found else []
 
 
-def selection(run: Finished) -> str:
-    """Say on what the parameters were chosen, and whether that flatters the figures."""
+def selection(run: Finished, data: str) -> str:
+    """Say on what the parameters of figures of some data were chosen, and whether that flatters the figures."""
+    metric = METRICS[run.suite.metric].title
     if given(run):
         return (
-            f"Parameters (by {METRICS[run.suite.metric].title}) and thresholds (by their rules) were chosen inside the "
-            "training part."
+            f"Parameters (by {metric}) and thresholds (by their rules) were chosen inside the training part."
+            f"{' Nothing is left to nest: the split is given.' if run.suite.nested else ''}"
+        )
+    if data == NESTED:
+        return (
+            f"Nested: parameters (by {metric} of faces) and thresholds (by their rules) were chosen inside each fold's "
+            "training part, on folds within it. What the search over all folds shows of itself is in table optimism."
         )
     return (
-        f"Parameters were selected by {METRICS[run.suite.metric].title} of faces on the same folds, so these figures "
-        "lean to the optimistic side."
+        f"Parameters were selected by {metric} of faces on the same folds, so these figures lean to the optimistic "
+        "side."
     )
 
 
@@ -189,6 +206,9 @@ def rounded(run: Finished) -> list[str]:
 def _unconverged(run: Run) -> str:
     titles = []
     for (extractor, classifier), unit in run.units.items():
+        title = f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}"
         if not unit.converged:
-            titles.append(f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title}")
+            titles.append(title)
+        elif not all(inside["converged"] for inside in unit.nested or ()):
+            titles.append(f"{title} (inside folds)")
     return ", ".join(titles)

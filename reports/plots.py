@@ -15,7 +15,7 @@ from classify.aggregate import at_level
 from classify.cuts import cut_points
 from classify.models import CLASSIFIERS
 from extract.files import write_bytes
-from reports.notes import chosen_on, extractor_title, leaky, protocol_title, reported
+from reports.notes import chosen_on, extractor_title, flat, leaky, nested_title, protocol_title, reported
 from reports.summary import best_model, headline, select, summary
 from reports.tables import rule_title
 
@@ -23,7 +23,7 @@ CURVES = (("f1", "F1"), ("recall", "recall"), ("fpr", "false-positive rate"))
 
 
 def roc_frame(run: Run) -> pd.DataFrame:
-    """ROC curve of each extractor's best classifier, over all out-of-fold scores or the data set's test part.
+    """ROC curve of each extractor's best classifier, over all scores that are reported.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def plot_roc(frame: pd.DataFrame, run: Run) -> Figure:
         xlim=(0, 1),
         ylim=(0, 1.005),
         aspect="equal",
-        title=f"Best classifier of each extractor, {reported(run)} {things(run)}{_mark(run)}",
+        title=f"Best classifier of each extractor, {nested_title(run)}{flat(run)} {things(run)}{_mark(run)}",
     )
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure

@@ -1,5 +1,6 @@
 """What a finished run or comparison shows: tables and figures in its folder, the main one in the terminal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -15,7 +16,8 @@ from extract.progress import Track, no_progress
 from reports.comparison_plots import comparison_plot
 from reports.comparisons import comparison_table
 from reports.errors import attacks_table, groups_table
-from reports.notes import chosen_on, extractor_title, leaky, weights_word
+from reports.notes import chosen_on, extractor_title, leaky, nested_title, weights_word
+from reports.optimism import optimism_table
 from reports.output import show_notes, show_table, write_table
 from reports.plots import plot_roc, plot_thresholds, roc_frame, threshold_frame, write_figure
 from reports.robustness import plot_robustness, robustness_frame, robustness_table
@@ -37,6 +39,7 @@ TABLES = (
     models_table,
     operating_table,
     differences_table,
+    optimism_table,
     thresholds_table,
     attacks_table,
     groups_table,
@@ -75,6 +78,8 @@ def show(results: Run | Comparison, console: Console) -> None:
         table = main_table(results)
         for metric in MAIN_METRICS:
             console.print(_grid(results, metric))
+        if optimism := optimism_table(results):
+            show_table(replace(optimism, notes=()), console)
         show_notes(table, console)
     if isinstance(results, Run):
         extractor, classifier = best_model(results)
@@ -123,7 +128,9 @@ def _grid(run: Run, metric: str) -> Grid:
     figures = headline_figures(run, metric).set_index(["classifier", "extractor"])
     equal = differences(run, metric).set_index(["classifier", "extractor"])["equal"]
     between = "\n(" if len(run.extractors) > SIDE_BY_SIDE else " ("
-    title = f"{METRICS[metric].title}, %, {headline(run)} level (95 % interval){leaky(run)}"
+    title = (
+        f"{METRICS[metric].title}, %, {nested_title(run)}{headline(run)} level (95 % interval){leaky(run)}"
+    )
     grid = Grid(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     grid.add_column("")
     for extractor, entry in run.extractors.items():

@@ -13,13 +13,17 @@ from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from extract.perturb import FAMILIES, parse_perturbations
 from reports.formats import Cell, Table
-from reports.notes import extractor_title, intervals, leaky, marks, reported
+from reports.notes import extractor_title, flat, intervals, leaky, marks
 from reports.responses import non_responses, rate_of
 from reports.summary import best_model, headline, select, summary
 from reports.tables import rule_title, show_estimate
 
 CURVES = ("auc", "recall", "bpcer")
 CLEAN = "none"
+_NOT_NESTED = (
+    "Every line is of the models and thresholds of the search over all folds, so that lines compare; of perturbed "
+    "clips there are no nested figures."
+)
 
 
 def robustness_frame(run: Run) -> pd.DataFrame:
@@ -37,7 +41,7 @@ def robustness_frame(run: Run) -> pd.DataFrame:
     wanted |= figures["metric"].isin(CURVES[1:]) & (figures["rule"] == rule)
     parts = []
     for name, family, strength in _conditions(run):
-        data = reported(run) if name == CLEAN else name
+        data = flat(run) if name == CLEAN else name  # the models that score the perturbed ones
         part = figures[wanted & (figures["data"] == data)].drop(columns=["mean", "deviation", "published"])
         place = {"perturbation": name, "family": family, "strength": strength}
         rates = {"apnrr": rate_of(responses, data, label=1), "bpnrr": rate_of(responses, data, label=0)}
@@ -74,6 +78,7 @@ def robustness_table(run: Run) -> Table | None:
         "still show a face; models are fitted and thresholds chosen on clips as they are. "
         f"Recall and BPCER (genuine called fake) at the threshold by {rule_title(deployed_rule(run))}, which no clip "
         "took part in choosing for itself. APNRR, BPNRR: fake and genuine clips in which no face was found.",
+        *([_NOT_NESTED] if run.suite.nests else []),
         *(
             [f"Without figures, as too few clips were left or it applies to none: {', '.join(lost)}."]
             if lost

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.judge import DEFAULT
-from benchmarks.results import Finished, Run
+from benchmarks.results import Finished, Run, Unit
 from classify.metrics import METRICS, SELECTION, Labels, baselines, mean_and_deviation
 from classify.uncertainty import corrected_t, holm, paired_difference
 from reports.notes import chosen_on, protocol_title, reported
@@ -78,6 +78,11 @@ def best_of(estimates: Mapping[tuple[str, str], pd.DataFrame], run: Finished) ->
     """As `best_model`, from the estimates of the units alone."""
     place = {"data": chosen_on(run), "level": headline(run), "rule": DEFAULT, "metric": run.suite.metric}
     return max(estimates, key=lambda model: float(select(estimates[model], **place)["estimate"].iloc[0]))
+
+
+def same_inside(unit: Unit) -> int:
+    """Count the folds inside whose training part the parameters of the search over all folds were chosen, too."""
+    return sum(inside["best"] == unit.best for inside in unit.nested or ())
 
 
 @functools.lru_cache(maxsize=8)

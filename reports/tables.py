@@ -1,13 +1,13 @@
 """Tables from a finished run: built once as tidy frames, shown as Markdown, CSV, LaTeX and in the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.judge import DEFAULT
-from benchmarks.results import Finished, Run
+from benchmarks.judge import DEFAULT, NESTED
+from benchmarks.results import Finished, Run, Unit
 from benchmarks.suite import PublishedThreshold
 from classify.aggregate import LEVELS
 from classify.audit import COLUMNS, NEAR
@@ -24,6 +24,7 @@ from reports.notes import (
     intervals,
     leaky,
     marks,
+    nested_title,
     protocol_title,
     reported,
     run_notes,
@@ -37,6 +38,7 @@ from reports.summary import (
     differences,
     headline,
     headline_figures,
+    same_inside,
     select,
     summary,
     trivial,
@@ -68,7 +70,8 @@ def main_table(run: Run) -> Table:
         values = part.set_index("metric")["estimate"]
         rows.append((Cell(_capital(name)), *(Cell(METRICS[m].show(values[m])) for _, m in columns)))
     header = ("Classifier", *(f"{extractor_title(run, e)} {METRICS[m].title}" for e, m in columns))
-    title = f"{run.suite.title or run.suite.name}: AUC and recall, {headline(run)} level, %{leaky(run)}"
+    what = f"AUC and recall, {nested_title(run)}{headline(run)} level, %"
+    title = f"{run.suite.title or run.suite.name}: {what}{leaky(run)}"
     published = bool(frame["published"].notna().any())
     notes = (
         "In bold: the best of each metric and all that cannot be told from it (paired differences, Holm's correction, "
@@ -82,19 +85,32 @@ def main_table(run: Run) -> Table:
 
 def models_table(run: Run) -> Table:
     """Every model with its selected parameters and what depends on ranking and calls, at both levels."""
-    return _every_model(run, "models", f"All models, %{leaky(run)}", list(SELECTION), parameters=True)
+    title, listed = f"All models, {nested_title(run)}%{leaky(run)}", {"Parameters": _selected}
+    if not run.suite.nests:
+        return _every_model(run, "models", title, list(SELECTION), listed=listed)
+    listed["Also chosen inside"] = lambda unit: f"{same_inside(unit)} of {run.suite.folds} folds"
+    note = (
+        "Parameters: those of the search over all folds, which a detector gets. Figures are of those that were chosen "
+        "inside each fold's training part; in how many folds these were the same stands beside them."
+    )
+    return _every_model(run, "models", title, list(SELECTION), more=[note], listed=listed)
+
+
+def _selected(unit: Unit) -> str:
+    return _parameters(unit.best)
 
 
 def operating_table(run: Run) -> Table:
     """Every model at the thresholds that a rate fixes, and as probabilities, at both levels."""
     metrics = [*OPERATING, *PROBABILITY]
-    title = f"Operating points and probabilities, %{leaky(run)}"
+    title = f"Operating points and probabilities, {nested_title(run)}%{leaky(run)}"
     return _every_model(run, "operating", title, metrics, more=_operating_notes(run))
 
 
 def _operating_notes(run: Run) -> list[str]:
     line = headline_figures(run, "auc").iloc[0]
-    calibrated = "inside the training part" if given(run) else "on the other folds"
+    inside = "inside the training part" if given(run) else "inside each fold's training part"
+    calibrated = inside if given(run) or run.suite.nests else "on the other folds"
     notes = [
         "EER, TPR at an FPR and BPCER at an APCER describe the curve: they are read off at the best cut of these same "
         "scores, pooled over folds. What a threshold chosen elsewhere does is in table thresholds. Of "
@@ -112,7 +128,7 @@ def _every_model(
     metrics: list[str],
     *,
     more: Sequence[str] = (),
-    parameters: bool = False,
+    listed: Mapping[str, Callable[[Unit], str]] = {},
 ) -> Table:
     frame = select(summary(run), data=reported(run), rule=DEFAULT, metric=tuple(metrics))
     cells = frame.set_index([*MODEL, "level", "metric"])["estimate"]
@@ -120,7 +136,7 @@ def _every_model(
         (
             Cell(extractor_title(run, model[0])),
             Cell(CLASSIFIERS[model[1]].title),
-            *([Cell(_parameters(unit.best))] if parameters else []),
+            *(Cell(write(unit)) for write in listed.values()),
             Cell(level),
             *(Cell(METRICS[m].show(cells.loc[(*model, level, m)])) for m in metrics),
         )
@@ -134,17 +150,17 @@ def _every_model(
             (
                 Cell(_capital(baseline)),
                 Cell(""),
-                *([Cell("")] if parameters else []),
+                *(Cell("") for _ in listed),
                 Cell(headline(run)),
                 *figures,
             )
         )
-    header = ("Extractor", "Classifier", *(["Parameters"] if parameters else []), "Level")
+    header = ("Extractor", "Classifier", *listed, "Level")
     header += tuple(METRICS[metric].title for metric in metrics)
-    best = {model: _parameters(unit.best) for model, unit in run.units.items()}
+    best = {model: _selected(unit) for model, unit in run.units.items()}
     keys = zip(frame["extractor"], frame["classifier"], strict=True)
     tidy = frame.drop(columns="published").assign(parameters=[best[key] for key in keys])
-    notes = ("Intervals are in the CSV file.", *more, *run_notes(run, calls=parameters))
+    notes = ("Intervals are in the CSV file.", *more, *run_notes(run, calls=bool(listed)))
     return Table(name, title, header, tuple(rows), notes, tidy)
 
 
@@ -158,7 +174,7 @@ def differences_table(run: Run) -> Table:
     first = ["protocol", "extractor", "weights", "classifier", *place]
     rows = tuple(_difference_row(run, line) for _, line in frame.iterrows())
     header = ("Metric", "Extractor", "Classifier", "Best less this", "p", "p (Holm)", "p (folds)")
-    title = f"Differences from the best model, {headline(run)} level, percentage points{leaky(run)}"
+    title = f"Differences from the best model, {nested_title(run)}{headline(run)} level, percentage points{leaky(run)}"
     people = int(headline_figures(run, run.suite.metric)["people"].min())
     notes = (
         "p: two-sided, from the replicates of the paired difference; p (Holm): corrected over the metric's models. "
@@ -196,7 +212,8 @@ def thresholds_table(run: Run) -> Table:
     unit, level, data = run.units[(extractor, classifier)], headline(run), chosen_on(run)
     frame = _threshold_frame(run)
     mine = select(frame, extractor=extractor, classifier=classifier, level=level)
-    mine = mine[mine["data"].isin([data, "test", "external"])]
+    shown = NESTED if run.suite.nests else data
+    mine = mine[mine["data"].isin([shown, "test", "external"])]
     rows = tuple(_threshold_row(line) for _, line in mine.iterrows())
     published = run.suite.published.thresholds if run.suite.published else []
     rows += tuple(_published_row(entry) for entry in published)
@@ -205,17 +222,20 @@ def thresholds_table(run: Run) -> Table:
         f"{extractor_title(run, extractor)} with {CLASSIFIERS[classifier].title} ({_parameters(unit.best)})"
     )
     once = "the test part and to external data" if given(run) else "external data"
+    what, where = f"Cross-fitted {data} rows", "on the other folds' scores"
+    if run.suite.nests:
+        what, where = "Nested rows", "inside its training part, on scores by the parameters chosen there,"
     crossed = (
-        f"Cross-fitted {data} rows: each fold's threshold is chosen on the other folds' scores and applied to that "
-        "fold (applied: lowest to highest of the folds). "
+        f"{what}: each fold's threshold is chosen {where} and applied to that fold (applied: lowest to highest of the "
+        "folds). "
     )
     notes = (
-        f"{level.capitalize()} level, %. {crossed if (select(mine, data=data)['rule'] != DEFAULT).any() else ''}"
+        f"{level.capitalize()} level, %. {crossed if (select(mine, data=shown)['rule'] != DEFAULT).any() else ''}"
         f"To deploy: chosen on all {data} scores, with the interval of choosing it again in each replicate; this one "
         f"is applied to {once}.",
         intervals(run, people=int(mine["people"].min())),
         *(f"{parse_rule(rule).title}: not reachable. {why}" for rule, why in unit.unreachable[level].items()),
-        f"The model is the best by {data} {METRICS[run.suite.metric].title}. {selection(run)}",
+        f"The model is the best by {data} {METRICS[run.suite.metric].title}. {selection(run, reported(run))}",
         *unknown(run),
         *marks(run),
         *([f"Published: {run.suite.published.source}."] if run.suite.published and published else []),
@@ -303,10 +323,10 @@ def _threshold_frame(run: Run) -> pd.DataFrame:
 
 
 def _threshold_row(line: "pd.Series[Any]") -> tuple[Cell, ...]:
-    once = line["data"] in ("test", "external")
+    whole = line["data"] in (NESTED, "test", "external") or line["rule"] == DEFAULT
     figures = (show_estimate(m, line, prefix=m) for m in THRESHOLD_METRICS)
     texts = (
-        line["data"] if once or line["rule"] == DEFAULT else f"{line['data']}, cross-fitted",
+        line["data"] if whole else f"{line['data']}, cross-fitted",
         rule_title(line["rule"]),
         _range(line["applied_lowest"], line["applied_highest"], " to "),
         _number(line["deploy"], line["deploy_low"], line["deploy_high"]),

@@ -215,7 +215,7 @@ def threshold_table(run: Finished, model: tuple[str, str], tried: Tried) -> Tabl
     notes = (
         *([crossed] if any("cross-fitted" in row[0].text for row in rows) else []),
         intervals(run, people=int(tried.figures["people"].min())),
-        selection(run),
+        selection(run, chosen_on(run)),
         *marks(run),
     )
     title = f"{title_of(run, model)}, {tried.level} level, %{leaky(run)}"

@@ -18,6 +18,7 @@ name = "tiny"
 title = "Tiny"
 protocol = "component"
 folds = 3
+nested = false
 weights = "auto"
 extractors = ["mobilenetv2", "timm:test_resnet"]
 [data.synthetic]

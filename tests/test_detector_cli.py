@@ -183,6 +183,7 @@ QUICK = """
 name = "quick"
 protocol = "component"
 folds = 2
+nested = false
 extractors = ["colours.py"]
 [faces]
 detector = "none"

@@ -8,6 +8,7 @@ import pytest
 SUITE = """
 name = "portraits"
 protocol = "component"
+nested = false
 extractors = ["mobilenetv2", { name = "mobilenetv2", weights = "random" }]
 [faces]
 frames = 3

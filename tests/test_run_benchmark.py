@@ -68,6 +68,7 @@ QUICK = """
 name = "quick"
 protocol = "component"
 folds = 3
+nested = false
 weights = "auto"
 extractors = ["colours.py"]
 {top}
@@ -460,6 +461,13 @@ def test_a_run_is_narrowed_to_another_protocol_and_to_some_models(cli, celebdf, 
     assert "colours" not in out
 
 
+def test_a_run_is_nested_where_that_is_asked_for(cli, celebdf, quick, tmp_path):
+    status, out, err = cli("run", "--suite", quick(top="replicates = 100"), "--data", celebdf, "--nested")
+    assert status == 0, err
+    assert "Nested out-of-fold scores of 3 folds" in out
+    assert (the_results(tmp_path) / "tables" / "optimism.csv").is_file()
+
+
 def test_a_leaky_protocol_is_marked_as_such(cli, celebdf, quick, tmp_path):
     status, out, err = cli("run", "--suite", quick(), "--data", celebdf, "--protocol", "frame")
     assert status == 0, err
@@ -730,7 +738,8 @@ def test_fakes_of_unknown_source_are_left_out_on_request(cli, tmp_path):
     cv2.imwrite(str(tmp_path / "stray.png"), np.full((32, 32, 3), 200, np.uint8))
     (tmp_path / "clips.csv").write_text("\n".join([*lines, "stray.png,fake,p0,"]))
     (tmp_path / "suite.toml").write_text(
-        'name = "s"\nprotocol = "strict"\nfolds = 2\nweights = "auto"\nextractors = ["timm:test_resnet"]\n'
+        'name = "s"\nprotocol = "strict"\nfolds = 2\nnested = false\nweights = "auto"\n'
+        'extractors = ["timm:test_resnet"]\n'
         '[faces]\ndetector = "none"\n[classifiers.logistic_regression]\nC = [1.0]\n'
     )
     words = ("run", "--suite", tmp_path / "suite.toml", "--manifest", tmp_path / "clips.csv")

@@ -35,6 +35,7 @@ SUITE = """
 name = "tiny"
 protocol = "{protocol}"
 folds = {folds}
+nested = {nested}
 weights = "{weights}"
 replicates = 200
 extractors = {extractors}
@@ -164,7 +165,8 @@ def write_suite(training, plugin):
     pixels = plugin()
 
     def write(folder, *, external=None, extractors=None, sections="", **keys):
-        keys = {"protocol": "target", "folds": 3, "weights": "auto", "data": training, "top": "", **keys}
+        keys = {"protocol": "target", "folds": 3, "nested": "false", **keys}
+        keys = {"weights": "auto", "data": training, "top": "", **keys}
         sections += f'[external]\nmanifest = "{external}"\n' if external else ""
         text = SUITE.format(extractors=extractors or [pixels], sections=sections, **keys)
         (folder / "tiny.toml").write_text(text, encoding="utf-8")

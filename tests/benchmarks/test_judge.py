@@ -1,14 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from benchmarks import judge as judge_module
 from benchmarks.judge import Judging, judge
 from classify.aggregate import at_level
 from classify.calibration import fit_calibration
 from classify.metrics import DECISIONS, METRICS, PRESENTATION, SELECTION
-from classify.search import SearchResult
-from classify.thresholds import cross_fit
+from classify.search import Inner, Nested, SearchResult
+from classify.thresholds import cross_fit, tune_threshold
 
 PEOPLE = {"attack": "", "identity": "", "source_identity": ""}  # nobody is known
 FACES = pd.DataFrame(
@@ -543,3 +546,89 @@ def test_one_validation_part_gives_no_probabilities_for_itself_but_for_the_test_
     assert np.isnan(estimate(one_part, "brier", data="validation")["estimate"])
     assert np.isfinite(estimate(one_part, "brier", data="test")["estimate"])
     assert one_part.calibration["image"] is not None
+
+
+# -- nested ----------------------------------------------------------------------------------------------------------
+
+
+def inside_of(rows, k, *, seed):
+    """Score the rows inside fold k's training part anew: those of the other two folds, numbered from 0."""
+    mine = rows[rows["fold"] != k]
+    score = mine["score"] + np.random.default_rng(seed).normal(size=len(mine))
+    return mine.assign(fold=mine["fold"] - (mine["fold"] > k), score=score)
+
+
+INSIDE = [inside_of(ROWS, k, seed=10 + k) for k in range(3)]
+BY_NESTED = ROWS.assign(score=rows_of(seed=5)["score"])
+
+
+def judge_nested(own=ROWS, nested=BY_NESTED, inside=INSIDE, **how):
+    inner = [Inner({"C": k}, k != 1, np.empty(0), np.empty(0, int)) for k in range(3)]
+    found = replace(FOUND, nested=Nested(np.empty(0), tuple(inner)))
+    how = Judging(RULES, 0.25, **{"replicates": 100, **how})
+    return judge(found, {"out-of-fold": own, "nested": nested}, inside=inside, how=how)
+
+
+@pytest.fixture(scope="module")
+def with_nested():
+    return judge_nested()
+
+
+@pytest.mark.parametrize("level", ["image", "video"])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_nested_fold_is_judged_with_the_threshold_of_all_that_is_inside_it(level, rule, with_nested):
+    applied = thresholds(with_nested, data="nested", level=level, rule=rule)
+    rows, called = at_level(BY_NESTED, level), []
+    for k, faces in enumerate(INSIDE):
+        table = at_level(faces, level)
+        y, score, attack = (table[c].to_numpy() for c in ("label", "score", "attack"))
+        assert applied[k] == tune_threshold(y, score, rule=rule, attack=attack.astype(str)).value
+        called.append(rows[rows["fold"] == k].assign(called=lambda part, k=k: part["score"] >= applied[k]))
+        ours = line(with_nested, "nested", level, rule, k)
+        assert ours["f1"] == f1_score(called[-1]["label"], called[-1]["called"])
+    rows = pd.concat(called)
+    for metric, label, wrong in (("recall", 1, 1), ("bpcer", 0, 1)):
+        found = estimate(with_nested, metric, data="nested", level=level, rule=rule)["estimate"]
+        assert found == pytest.approx((rows["called"] == wrong)[rows["label"] == label].mean())
+
+
+@pytest.mark.parametrize("level", ["image", "video"])
+def test_nested_probabilities_are_those_of_the_calibration_on_all_that_is_inside(level, with_nested):
+    rows, squares = at_level(BY_NESTED, level), []
+    for k, faces in enumerate(INSIDE):
+        table, tested = at_level(faces, level), rows[rows["fold"] == k]
+        fitted = fit_calibration(table["label"].to_numpy(), table["score"].to_numpy(), method="platt")
+        squares += list((fitted(tested["score"].to_numpy()) - tested["label"]) ** 2)
+    found = estimate(with_nested, "brier", data="nested", level=level)["estimate"]
+    assert found == pytest.approx(np.mean(squares))
+
+
+def test_nested_figures_change_nothing_of_the_others(with_nested):
+    plain = judged({"out-of-fold": ROWS}, rules=RULES)
+    assert (with_nested.deploy, with_nested.calibration) == (plain.deploy, plain.calibration)
+    for table in ("metrics", "estimates", "errors", "predictions"):
+        theirs = getattr(with_nested, table).query("data == 'out-of-fold'")
+        pd.testing.assert_frame_equal(theirs.reset_index(drop=True), getattr(plain, table))
+    assert "threshold" not in set(with_nested.estimates.query("data == 'nested'")["metric"])
+
+
+def test_nested_replicates_draw_the_same_people(with_nested):
+    same = judge_nested(nested=ROWS).replicates
+    for level in ("image", "video"):
+        assert (same[f"nested {level} auc"] == same[f"out-of-fold {level} auc"]).all()
+        assert f"nested {level} f1" in with_nested.replicates
+
+
+def test_a_rule_that_one_fold_cannot_meet_inside_has_no_nested_figures():
+    blind = INSIDE[1].assign(score=0.0)  # one score for all: every cut calls all of them fake, or none
+    unit = judge_nested(inside=[INSIDE[0], blind, INSIDE[2]])
+    applied = thresholds(unit, data="nested", rule="fpr<=0.2")
+    assert applied.isna().tolist() == [False, True, False]
+    assert np.isnan(estimate(unit, "recall", data="nested", rule="fpr<=0.2")["estimate"])
+    assert np.isfinite(estimate(unit, "recall", data="nested")["estimate"])
+    assert unit.unreachable == {"image": {}, "video": {}}  # there is one to deploy
+
+
+def test_what_was_chosen_inside_each_fold_is_passed_on(with_nested):
+    assert with_nested.nested == [{"best": {"C": k}, "converged": k != 1} for k in range(3)]
+    assert judged(BOTH).nested is None

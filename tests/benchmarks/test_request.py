@@ -46,6 +46,7 @@ def test_the_suite_of_a_request_names_its_data_set(tiny, request_for, training):
     [
         {"protocol": "component"},
         {"folds": 2},
+        {"nested": True},
         {"seed": 1},
         {"draw": {"train": 1}},
         {"unknown_sources": "leave_out"},

@@ -136,7 +136,7 @@ def test_the_metrics_follow_from_the_stored_scores(finished, classifier):
 
 class _Found:
     def __init__(self, unit):
-        self.best, self.converged = unit.best, unit.converged
+        self.best, self.converged, self.nested = unit.best, unit.converged, None
 
 
 def test_the_selected_parameters_may_be_none(finished):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from benchmarks import data as find
 from benchmarks import results, runner
@@ -15,6 +16,7 @@ from benchmarks.machine import Machine
 from benchmarks.results import read_run
 from benchmarks.runner import run
 from classify.audit import describe_audit
+from classify.metrics import METRICS
 from classify.protocols import PROTOCOLS
 from extract.errors import RequestError
 from extract.extractor_settings import ExtractorSettings
@@ -22,6 +24,7 @@ from extract.extractors import features_key, load_extractor, title_of
 from extract.faces import faces_key
 from extract.store import Store
 from extract.weights import WeightSettings
+from reports.optimism import optimism_table
 from reports.report import write_report
 from reports.responses import non_responses, rate_of
 
@@ -237,7 +240,8 @@ def official(request, run_under, make_swaps, home):
     swapped = clips["label"].map({"real": "fake", "fake": "real"})
     clips.assign(label=clips["label"].where(clips["split"] != "test", swapped)).to_csv(other, index=False)
     return [
-        read_run(run_under(f"{middle} {file.stem}", data=file, protocol="official")) for file in (data, other)
+        read_run(run_under(f"{middle} {file.stem}", data=file, protocol="official", nested="true"))
+        for file in (data, other)
     ]
 
 
@@ -525,6 +529,7 @@ def test_the_same_data_elsewhere_is_the_same_request(tiny, machine, said, traini
     "change",
     [
         {"folds": 2},
+        {"nested": "true"},
         {"top": "seed = 1"},
         {"top": 'metric = "auc"'},
         {"top": 'thresholds = ["f1"]'},
@@ -672,3 +677,122 @@ def test_external_data_without_a_face_of_one_class_is_refused(tiny, machine, els
     with pytest.raises(RequestError, match="external"):
         run(tiny(external=folder / "clips.csv"), machine=machine, out=tmp_path / "out")
     assert searched[1] == []
+
+
+# -- nested ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nested(run_under, training):
+    """Return a finished nested run of three folds."""
+    return read_run(run_under("nested", data=training, nested="true", top='thresholds = ["f1"]'))
+
+
+@pytest.fixture(scope="module")
+def swapped(home, training, nested, run_under):
+    """Return the same with real and fake exchanged among the persons of the first fold."""
+    there = set(nested.faces[nested.faces["fold"] == 0]["identity"])
+    clips = pd.read_csv(training)
+    clips["path"] = [str(training.parent / path) for path in clips["path"]]
+    other = clips["label"].map({"real": "fake", "fake": "real"})
+    clips.assign(label=clips["label"].where(~clips["identity"].isin(there), other)).to_csv(
+        home / "swapped.csv", index=False
+    )
+    keys = {"nested": "true", "top": 'thresholds = ["f1"]'}
+    return read_run(run_under("swapped", data=home / "swapped.csv", **keys))
+
+
+def best_cut(y, score):
+    """Return the lowest threshold with the highest F1, half way between two scores."""
+    values = np.unique(score)
+    cuts = (values[:-1] + values[1:]) / 2
+    return cuts[np.argmax([f1_score(y, score >= cut) for cut in cuts])]
+
+
+def logistic_regression(X, y, C):
+    return LogisticRegression(C=C, max_iter=5000).fit(X, y).decision_function
+
+
+def test_nested_figures_are_those_of_a_search_inside_each_fold(nested, training):
+    unit, pixels = nested.units[("pixels", "logistic_regression")], pixels_of(training)
+    fold, y = nested.faces["fold"].to_numpy(), nested.faces["label"].to_numpy()
+    X = np.stack([pixels[content] for content in nested.faces["content"]])
+    scores, called = np.zeros(len(y)), np.zeros(len(y))
+    at = "data == 'nested' and level == 'image' and rule == 'f1'"
+    for k in range(3):
+        others, inside, f1 = sorted({0, 1, 2} - {k}), {}, {}
+        for C in (0.01, 1.0):
+            inside[C] = np.zeros(len(y))
+            for n, other in (others, others[::-1]):
+                model = logistic_regression(X[fold == other], y[fold == other], C)
+                inside[C][fold == n] = model(X[fold == n])
+            f1[C] = np.mean([f1_score(y[fold == n], inside[C][fold == n] >= 0) for n in others])
+        best = max(f1, key=f1.get)
+        assert unit.nested[k] == {"best": {"C": best}, "converged": True}
+        cut = best_cut(y[fold != k], inside[best][fold != k])
+        assert unit.metrics.query(f"{at} and fold == @k")["threshold"].item() == pytest.approx(cut, abs=1e-3)
+        scores[fold == k] = logistic_regression(X[fold != k], y[fold != k], best)(X[fold == k])
+        called[fold == k] = scores[fold == k] >= cut
+    mine = unit.predictions.query("data == 'nested'")
+    np.testing.assert_allclose(mine["score"], scores, rtol=1e-3, atol=1e-3)
+    figures = unit.estimates.query(at).set_index("metric")["estimate"]
+    for metric, measure in {"f1": f1_score, "accuracy": accuracy_score, "mcc": matthews_corrcoef}.items():
+        assert figures[metric] == pytest.approx(measure(y, called))
+
+
+def test_a_folds_own_labels_choose_nothing_inside_it(nested, swapped):
+    pd.testing.assert_series_equal(nested.faces["fold"], swapped.faces["fold"])
+    changed = nested.faces["label"] != swapped.faces["label"]
+    pd.testing.assert_series_equal(changed, nested.faces["fold"] == 0, check_names=False)
+    for model, unit in nested.units.items():
+        other = swapped.units[model]
+        assert other.nested[0] == unit.nested[0]
+        for table, column in (("metrics", "threshold"), ("predictions", "score")):
+            one, two = (getattr(u, table).query("data == 'nested'") for u in (unit, other))
+            mine = one["fold"] == 0
+            pd.testing.assert_series_equal(one[column][mine], two[column][mine])
+            assert (one[column] != two[column])[~mine].any()
+
+
+def test_what_a_detector_gets_is_the_same_with_nested_figures_beside_it(nested, plain_home):
+    plain = read_run(plain_home / "out")
+    for model, unit in nested.units.items():
+        other = plain.units[model]
+        assert (unit.best, unit.calibration) == (other.best, other.calibration)
+        for level, rules in unit.deploy.items():
+            assert rules["f1"] == other.deploy[level]["f1"]
+        own = unit.predictions.query("data != 'nested'")
+        pd.testing.assert_frame_equal(own, other.predictions)
+        assert len(unit.nested) == 3
+        assert other.nested is None
+
+
+def test_what_is_inside_a_fold_is_refused_before_features_are_computed(
+    tiny, machine, forbid, tmp_path, monkeypatch
+):
+    forbid(runner, "compute_features")
+    forbid(runner, "audit_faces")
+    monkeypatch.setattr(find, "nested_folds", lambda folds, y: {})  # the clips alone do not show it
+    monkeypatch.setattr(runner, "identity_folds", lambda *rows, **how: [])
+    with pytest.raises(RequestError, match="at least 3 folds to choose inside each; got 0"):
+        run(tiny(nested="true"), machine=machine, out=tmp_path / "out")
+
+
+def test_two_folds_are_refused_before_anything_is_read(tiny, machine, forbid, tmp_path):
+    forbid(runner, "make_request")
+    with pytest.raises(RequestError, match="at least 3 folds to choose inside each; got 2"):
+        run(tiny(nested="true", folds=2), machine=machine, out=tmp_path / "out")
+
+
+def test_a_split_that_is_given_is_not_nested(official):
+    assert official[0].suite.nested
+    for unit in official[0].units.values():
+        assert unit.nested is None
+        assert set(unit.predictions["data"]) == {"validation", "test"}
+
+
+def test_the_optimism_of_a_nested_run_is_flat_less_nested(nested):
+    frame = optimism_table(nested).frame
+    assert len(frame) > 0
+    better = frame["metric"].map(lambda metric: METRICS[metric].better)
+    np.testing.assert_allclose(frame["optimism"], better * (frame["flat"] - frame["nested"]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.suite import Suite, builtin_suites, parse_suite, read_suite
+from benchmarks.suite import Suite, builtin_suites, check_nested, parse_suite, read_suite
 from classify.protocols import PROTOCOLS
 from extract.compute import ComputeSettings
 from extract.errors import RequestError
@@ -21,8 +21,10 @@ name = "all.of-it_1"
 title = "Every key, with ± and 100 %"
 protocol = "component"
 folds = 4
+nested = false
 seed = 11
 metric = "auc"
+search = "halving"
 level = "image"
 aggregate = "top3"
 thresholds = ["eer", "f1", "fpr<=0.01", "cost(missed=20, rejected=1, prior=0.02)"]
@@ -212,11 +214,36 @@ def test_every_key_of_a_suite_is_read(everything):
     assert (everything.level, everything.aggregate, everything.calibration) == ("image", "top3", "isotonic")
     assert everything.thresholds[1:3] == ["f1", "fpr<=0.01"]
     assert (everything.perturb, everything.replicates) == (["jpeg-30", "noise"], 500)
+    assert (everything.search, everything.nested) == ("halving", False)
     assert everything.compute == ComputeSettings("torch", "fp32")
     assert (everything.unknown_sources, everything.draw) == ("leave_out", {"train": 40, "test": 20})
     assert (everything.faces.stride, everything.faces.no_face) == (5, "fail")
     assert everything.data.synthetic.group_size == 3
     assert everything.published.source == 'A "paper" of 2025'
+
+
+def test_suites_are_nested_but_for_a_first_look_and_a_split_that_is_given(write):
+    nests = {name: read_suite(name).nests for name in builtin_suites()}
+    assert nests == {"demo": False, "papic2025": True, "reactnet2024": False}
+    assert read_suite(str(write())).nests
+
+
+@pytest.mark.parametrize(
+    ("before", "protocol", "works"),
+    [
+        ("folds = 2", "target", False),
+        ("folds = 3", "target", True),
+        ("folds = 2\nnested = false", "target", True),
+        ("folds = 2", "official", True),
+    ],
+)
+def test_two_folds_have_nothing_inside(before, protocol, works, write):
+    suite = read_suite(str(write(before=before, protocol=f'protocol = "{protocol}"')))
+    if works:
+        check_nested(suite)
+    else:
+        with pytest.raises(RequestError, match=r"got 2\. Use more folds, or nested = false \(--no-nested\)"):
+            check_nested(suite)
 
 
 def test_a_name_stands_for_an_extractors_defaults_and_a_table_for_its_settings(everything):

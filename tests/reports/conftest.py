@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from benchmarks.judge import Judging, judge
+from benchmarks.judge import NESTED, Judging, judge
 from benchmarks.results import Run, count, finish, open_folder, unit_folder, write_common, write_unit
 from benchmarks.suite import Suite
 from classify.models import CLASSIFIERS
-from classify.search import SearchResult
+from classify.search import Inner, Nested, SearchResult
 from extract.manifest import skip_table
 from extract.perturb import parse_perturbations
 
@@ -28,7 +28,7 @@ PUBLISHED = {
 }
 SETTINGS = {
     **{"name": "by-hand", "title": "Made by hand: 100 % of A & B_1", "protocol": "target", "folds": FOLDS},
-    **{"thresholds": ["f1"], "weights": "auto", "published": PUBLISHED, "replicates": 200},
+    **{"nested": False, "thresholds": ["f1"], "weights": "auto", "published": PUBLISHED, "replicates": 200},
 }
 # Twelve faces of eight clips; a fold's real clip and its fake show the same person, and the first two fakes wear the
 # face of a person of the next fold, the third that of somebody else, the last that of nobody known.
@@ -118,19 +118,37 @@ def lost(name):
     return [*["clip0a"][: len(weaker)], *["clip4a", "clip4b"][: max(0, len(weaker) - 1)]]
 
 
+def inside_of(i, j):
+    """Return for each fold the scored rows inside its training part: those of the other folds, a little weaker."""
+    rows = own_rows(i, j, official=False, weaker=1)["out-of-fold"]
+    return [rows[rows["fold"] != k].assign(fold=rows["fold"] - (rows["fold"] > k)) for k in range(FOLDS)]
+
+
+def nested_of(i, j, best):
+    """Make what a search inside each fold found: in the first one other parameters, and fits that do not converge."""
+    none = {"scores": np.empty(0), "number": np.empty(0, int)}
+    inner = [Inner(best if k else {**best, "C": 7.0}, (i, j, k) != (0, 1, 0), **none) for k in range(FOLDS)]
+    return Nested(np.empty(0), tuple(inner))
+
+
 @functools.cache
-def unit_of(i, j, *, classifier, official, perturb, columns, **how):
-    """Judge the scores of the classifier at place j on the extractor at place i."""
+def unit_of(i, j, *, classifier, official, nests, perturb, columns, **how):
+    """Judge the scores of the classifier at place j on the extractor at place i; nested ones are a little weaker."""
     scored = own_rows(i, j, official=official)
+    if nests:
+        scored[NESTED] = own_rows(i, j, official=official, weaker=1)["out-of-fold"]
+    inside = inside_of(i, j) if nests else []
     scored["external"] = EXTERNAL.assign(score=scores_of(EXTERNAL, i, j, weaker=1))
     for place, name in enumerate(perturb, start=1):
         rows = list(own_rows(i, j, official=official, weaker=place).values())[-1]
         scored[name] = rows[~rows["clip"].isin(lost(name))]
     kept = ["content", "face", "clip", "label", "attack", "identity", "source_identity", "fold", "score"]
     scored = {data: rows[[*kept, *columns]].reset_index(drop=True) for data, rows in scored.items()}
-    found = SearchResult(BEST.get(classifier, {}), (i, j) != (0, 0), pd.DataFrame(), np.empty(0))
+    best = BEST.get(classifier, {})
+    nested = nested_of(i, j, best) if nests else None
+    found = SearchResult(best, (i, j) != (0, 0), pd.DataFrame(), np.empty(0), nested)
     default = CLASSIFIERS[classifier].default_threshold
-    return judge(found, scored, how=Judging(default=default, columns=columns, **how))
+    return judge(found, scored, inside=inside, how=Judging(default=default, columns=columns, **how))
 
 
 def copy_of(unit):
@@ -183,7 +201,11 @@ def make_run():
         how = {
             **{"rules": tuple(suite.thresholds), "aggregate": suite.aggregate, "seed": suite.seed},
             **{"calibration": suite.calibration, "replicates": suite.replicates, "columns": columns},
-            **{"official": official, "perturb": tuple(name for name in perturb if name != DEADLY)},
+            **{
+                "official": official,
+                "nests": suite.nests,
+                "perturb": tuple(name for name in perturb if name != DEADLY),
+            },
         }
         units = {
             (extractor, classifier): copy_of(unit_of(i, j, classifier=classifier, **how))

@@ -23,7 +23,7 @@ from classify.protocols import Fold
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
-BLOCK = 512  # rows at a time: what is made beside the matrices stays small
+BLOCK = 256  # rows at a time: what is made beside the matrices stays small
 CACHE = 50  # MB of rows that libsvm keeps of a kernel for a fit: looking one up is as fast as remembering it
 
 

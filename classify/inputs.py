@@ -35,7 +35,7 @@ class Inputs:
     folder : Path, optional
         Where they were saved, and where finished units are.
     key : str
-        Stands for all of it, within a process and its workers.
+        Stands for all of it, for what processes keep from one unit to the next: new with every search.
     """
 
     X: Matrix
@@ -46,7 +46,7 @@ class Inputs:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.folder is not None:
-            return open_inputs, (self.folder,)
+            return open_inputs, (self.folder, self.key)
         return Inputs, (self.X, self.y, self.folds, None, self.key)
 
 
@@ -67,12 +67,12 @@ def save_inputs(X: Matrix, y: Labels, folds: Sequence[Fold], *, parent: Path) ->
             write_saved(file, lambda stream: np.save(stream, X, allow_pickle=False))
     write_saved(folder / "rows.npz", lambda stream: np.savez(stream, **arrays))
     write_json(folder / "inputs.json", {"features": str(file), "folds": len(folds)})
-    return Inputs(X, y, folds, folder, str(folder))
+    return Inputs(X, y, folds, folder)
 
 
 @lru_cache(OPEN)
-def open_inputs(folder: Path) -> Inputs:
-    """Open what `save_inputs` saved, once a process."""
+def open_inputs(folder: Path, key: str) -> Inputs:
+    """Open what `save_inputs` saved, once a process and search: later, other features may stand there."""
     record = read_json(folder / "inputs.json")
     if record is None:
         raise FileNotFoundError(f"Expected a search in {folder}; there is none. Is that path seen here?")
@@ -80,7 +80,7 @@ def open_inputs(folder: Path) -> Inputs:
         folds = [Fold(arrays[f"train {k}"], arrays[f"test {k}"]) for k in range(record["folds"])]
         y = arrays["y"]
     X = np.load(record["features"], mmap_mode="r", allow_pickle=False)
-    return Inputs(X, y, folds, folder, str(folder))
+    return Inputs(X, y, folds, folder, key)
 
 
 def rows_of(folds: Sequence[Fold]) -> Ints:

@@ -24,12 +24,22 @@ def same(one, other):
 def test_saved_inputs_travel_as_the_name_of_their_folder(table, tmp_path):
     inputs = save_inputs(*table, parent=tmp_path)
     sent = pickle.dumps(inputs)
-    assert len(sent) < 300
+    assert len(sent) < 400
     open_inputs.cache_clear()
     arrived = pickle.loads(sent)
     same(arrived, inputs)
     assert isinstance(arrived.X, np.memmap)
     assert pickle.loads(sent) is arrived  # opened once a process
+
+
+def test_what_is_saved_again_is_opened_again(table, tmp_path):
+    X, y, folds = table
+    first = pickle.loads(pickle.dumps(save_inputs(X, y, folds, parent=tmp_path)))
+    (first.folder / "X.npy").unlink()
+    second = pickle.loads(pickle.dumps(save_inputs(X + 1, y, folds, parent=tmp_path)))
+    assert second.folder == first.folder
+    assert second.key != first.key
+    assert second.X.tolist() == (X + 1).tolist()
 
 
 def test_others_travel_as_they_are(table):
@@ -75,7 +85,7 @@ def test_the_folder_is_that_of_labels_and_folds(table, tmp_path):
 
 def test_a_folder_that_is_not_seen_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"Expected a search in {tmp_path}/none; there is none"):
-        open_inputs(tmp_path / "none")
+        open_inputs(tmp_path / "none", "key")
 
 
 def test_rows_of_folds_are_those_that_train_or_are_tested():

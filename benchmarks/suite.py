@@ -138,7 +138,7 @@ class Suite(_Strict):
     metric : str
         Selects the configuration, by its mean over folds.
     search : {"exhaustive", "halving"}
-        ``halving`` tries all configurations on few rows and only the best of them on more, see `classify.search`.
+        ``halving`` tries all configurations with few trees or rows and only the best with more, see `classify.search`.
     nested : bool
         Also choose parameters and thresholds inside each fold's training part, see `classify.search.Nested`: what is
         reported then took no part in choosing anything. Without meaning under ``official``, which chooses so anyway.

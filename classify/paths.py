@@ -12,12 +12,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from classify.fitting import Matrix, Scored
 from classify.metrics import Labels
 from classify.models import Params
 from classify.prefixes import score_boosted, score_forests, score_grown
 from classify.protocols import Fold
+
+Resource = Literal["rows", "trees"]
+TREES = 100  # that forests and boosting have where a grid says nothing
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Path:
         Parameters in which configurations that are fitted together differ.
     cost : callable
         From a configuration to about how long its fit takes, in no unit: longer ones start first.
+    resource : {"rows", "trees"}
+        What a search by halving gives little of at first.
     score : callable, optional
         (X, y, points, fold, seed, key) -> Scored, single-threaded. What a process keeps, it keeps under `key`, if there
         is one.
@@ -37,12 +43,13 @@ class Path:
 
     shared: tuple[str, ...]
     cost: Callable[[Params], float]
+    resource: Resource = "rows"
     score: Callable[[Matrix, Labels, Sequence[Params], Fold, int, str], Scored] | None = None
 
 
 def _tree_cost(params: Params) -> float:
     depth = params.get("max_depth", 6)
-    return float(params.get("n_estimators", 100) * (100 if depth is None else depth))
+    return float(params.get("n_estimators", TREES) * (100 if depth is None else depth))
 
 
 PATHS: Mapping[str, Path] = {
@@ -51,12 +58,14 @@ PATHS: Mapping[str, Path] = {
     "random_forest": Path(
         ("n_estimators", "max_depth"),
         lambda params: _tree_cost(params) / params.get("min_samples_leaf", 1),
+        "trees",
         score_forests,
     ),
     "random_forest_onedal": Path(
         ("n_estimators",),
         lambda params: _tree_cost(params) / params.get("min_samples_leaf", 1),
+        "trees",
         score_grown,
     ),
-    "xgboost": Path(("n_estimators",), _tree_cost, score_boosted),
+    "xgboost": Path(("n_estimators",), _tree_cost, "trees", score_boosted),
 }

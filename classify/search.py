@@ -19,17 +19,18 @@ from classify.groups import Ints
 from classify.inputs import Inputs, rows_of, save_inputs
 from classify.metrics import DECISIONS, METRICS, SELECTION, Floats, Labels, decisions, evaluate
 from classify.models import CLASSIFIERS, Params
+from classify.paths import TREES, Resource
 from classify.prefixes import BINNED
 from classify.protocols import Fold
-from classify.units import GRAM, Unit, cut, do_unit, families, is_done
+from classify.units import GRAM, Unit, cut, do_unit, families, is_done, resource_of
 from extract.cluster import Cluster
 from extract.memory import available_memory
 from extract.progress import Track, no_progress
 from extract.workers import Workers, run_units
 
 How = Literal["exhaustive", "halving"]
-FACTOR = 3  # halving: a round has so many times the rows of the one before, and one in so many of its configurations
-LEAST = 500  # rows of a training part that a round has at least
+FACTOR = 3  # halving: a round has so many times as much as the one before, and one in so many of its configurations
+LEAST: Mapping[Resource, int] = {"rows": 500, "trees": 20}  # that a round gives at least
 
 Family = tuple[int, ...]
 
@@ -82,7 +83,7 @@ class SearchResult:
         grid's order, as in scikit-learn's GridSearchCV.
     configurations : DataFrame, one line a configuration and fold
         ``configuration`` (number), the parameters (as JSON-able values), ``fold``, every metric at the default
-        threshold, ``converged``, ``part`` (it trained on one row of so many: above 1 where halving left it out).
+        threshold, ``converged``, ``part`` (above 1 where halving left it out: it got one row, or tree, of so many).
     scores : (n,) float64
         Out-of-fold scores of the best configuration; NaN for rows that no fold tests.
     converged : bool
@@ -133,7 +134,7 @@ def search(
     seed : int
         Of every fit.
     how : {"exhaustive", "halving"}
-        ``halving`` tries all configurations on few rows, and with more rows only the best of them, see `rounds`.
+        ``halving`` tries all configurations on few rows, or with few trees, and with more only the best, see `rounds`.
     nested : bool
         Also choose inside each fold's training part, see `nested_folds`.
     n_jobs : int or Cluster
@@ -176,7 +177,13 @@ def search(
     outer = [_Test(k, np.arange(len(fold.test)), fold.test) for k, fold in enumerate(folds)]
     within = [_tests_within(k, folds, pairs) for k in range(len(folds))] if nested else []
     alike = families(points, classifier=classifier, share=share)
-    parts = rounds(len(alike), min(len(fold.train) for fold in folds), how=how)
+    resource = resource_of(classifier)
+    most = (
+        max(int(point.get("n_estimators", TREES)) for point in points)
+        if resource == "trees"
+        else min(len(fold.train) for fold in folds)
+    )
+    parts = rounds(len(alike), most, least=LEAST[resource]) if how == "halving" else [1]
     try:
         (winner, tried), *inside = _select(fits, [outer, *within], alike, parts)
         winners = [chosen for chosen, _ in inside]
@@ -194,18 +201,18 @@ def search(
     )
 
 
-def rounds(families: int, rows: int, *, how: How) -> list[int]:
-    """Return of how many rows one is trained on in each round; the last is 1: all of them.
+def rounds(families: int, most: int, *, least: int) -> list[int]:
+    """Return which part of rows or trees each round gives: one of so many; the last is 1, all of them.
 
-    Halving after Jamieson and Talwalkar 2016, as scikit-learn's `HalvingGridSearchCV` does it, with rows as the
-    resource: each round trains on `FACTOR` times the rows of the one before, and keeps one in `FACTOR` of what is
-    fitted together. There are as many as leave one to choose at the last, and `LEAST` rows to train on at the first.
+    Halving after Jamieson and Talwalkar 2016, as scikit-learn's `HalvingGridSearchCV` does it, with what is fitted
+    together as candidates: each round gives `FACTOR` times as much as the one before, and keeps one in `FACTOR` of
+    them. There are as many as leave one to choose at the last, and of `most` rows or trees `least` at the first.
 
-    >>> rounds(18, 8000, how="halving"), rounds(18, 2000, how="halving"), rounds(18, 8000, how="exhaustive")
-    ([9, 3, 1], [3, 1], [1])
+    >>> rounds(18, 500, least=20), rounds(6, 500, least=20), rounds(18, 100, least=20), rounds(2, 500, least=20)
+    ([9, 3, 1], [3, 1], [3, 1], [1])
     """
     parts = [1]
-    while how == "halving" and FACTOR * parts[0] <= families and rows >= LEAST * FACTOR * parts[0]:
+    while FACTOR * parts[0] <= families and most >= least * FACTOR * parts[0]:
         parts.insert(0, FACTOR * parts[0])
     return parts
 
@@ -303,7 +310,7 @@ class _Fits:
         if not units:
             return
         best = _Best(self, watched, part)
-        share = f" 1/{part} of rows" if part > 1 else ""
+        share = f" 1/{part} of {resource_of(self.classifier)}" if part > 1 else ""
         for unit, scored in self.track(
             self._do(units), f"search {self.classifier}{share}", len(units), note=best.describe
         ):

@@ -20,7 +20,7 @@ from classify.inputs import Inputs, rows_of
 from classify.kept import Kept
 from classify.metrics import Labels
 from classify.models import Params
-from classify.paths import PATHS
+from classify.paths import PATHS, TREES, Resource
 from classify.protocols import Fold
 from extract.files import digest, write_saved
 
@@ -44,7 +44,7 @@ class Unit:
     seed : int
         Of every fit.
     part : int
-        They train on one row of so many of the fold's training part, see `thin`.
+        They get one of so many of the fold's training rows, see `thin`, or of their trees: `Path.resource`.
     """
 
     classifier: str
@@ -135,16 +135,35 @@ def run_unit(unit: Unit, inputs: Inputs, *, share: bool, threads: int = 1) -> Sc
         What SVCs that share may use; all else is single-threaded.
     """
     X, y, fold = inputs.X, inputs.y, inputs.folds[unit.fold]
-    fold = Fold(thin(fold.train, y, part=unit.part, seed=unit.seed), fold.test)
+    path, points = PATHS.get(unit.classifier), unit.points
+    if resource_of(unit.classifier) == "trees":
+        points = tuple(fewer_trees(point, part=unit.part) for point in points)
+    else:
+        fold = Fold(thin(fold.train, y, part=unit.part, seed=unit.seed), fold.test)
     if unit.classifier != "svc":
         GRAM.forget()
     elif share:
         gram = GRAM.get(inputs.key, lambda: compute_gram(X, rows_of(inputs.folds), threads=threads))
-        return score_kernels(gram, X, y, unit.points, fold=fold, seed=unit.seed, threads=threads)
-    path = PATHS.get(unit.classifier)
+        return score_kernels(gram, X, y, points, fold=fold, seed=unit.seed, threads=threads)
     if path is None or path.score is None:
-        return score_each(X, y, unit.points, classifier=unit.classifier, fold=fold, seed=unit.seed)
-    return path.score(X, y, unit.points, fold, unit.seed, f"{inputs.key} {unit.fold} {unit.part}")
+        return score_each(X, y, points, classifier=unit.classifier, fold=fold, seed=unit.seed)
+    return path.score(X, y, points, fold, unit.seed, f"{inputs.key} {unit.fold}")
+
+
+def resource_of(classifier: str) -> Resource:
+    """Return what units of a classifier get a part of."""
+    return PATHS[classifier].resource if classifier in PATHS else "rows"
+
+
+def fewer_trees(point: Params, *, part: int) -> Params:
+    """Keep one of so many trees, at least one.
+
+    >>> fewer_trees({"n_estimators": 100, "max_depth": 3}, part=9)
+    {'n_estimators': 12, 'max_depth': 3}
+    """
+    return (
+        point if part == 1 else {**point, "n_estimators": -(-int(point.get("n_estimators", TREES)) // part)}
+    )
 
 
 def thin(train: Ints, y: Labels, *, part: int, seed: int) -> Ints:

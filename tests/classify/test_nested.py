@@ -21,7 +21,7 @@ GRIDS = {
     "xgboost": {"n_estimators": [3, 7], "max_depth": [2, 4]},
 }
 every_classifier = pytest.mark.parametrize("name", list(GRIDS))
-BIG = {"max_depth": [1, 2, 3], "learning_rate": [0.05, 0.1, 0.5], "n_estimators": [2, 4]}
+BIG = {"max_depth": [1, 2, 3], "learning_rate": [0.05, 0.1, 0.5], "n_estimators": [5, 9]}
 
 
 def fifths(n):
@@ -138,7 +138,7 @@ def test_a_pair_of_folds_is_fitted_once(name, noisy, monkeypatch, n_jobs):
 
 
 @pytest.mark.parametrize(
-    ("families", "rows", "expected"),
+    ("families", "most", "expected"),
     [
         (1, 10**6, [1]),
         (2, 10**6, [1]),
@@ -149,15 +149,14 @@ def test_a_pair_of_folds_is_fitted_once(name, noisy, monkeypatch, n_jobs):
         (30, 10**6, [27, 9, 3, 1]),
     ],
 )
-def test_rounds_leave_one_to_choose_and_rows_to_train_on(families, rows, expected):
-    assert rounds(families, rows, how="halving") == expected
-    assert rounds(families, rows, how="exhaustive") == [1]
+def test_rounds_leave_one_to_choose_and_enough_to_fit(families, most, expected):
+    assert rounds(families, most, least=500) == expected
 
 
 @pytest.fixture
 def few(monkeypatch):
-    """Rounds of few rows; the units that are fitted, in a list."""
-    monkeypatch.setattr(classify.search, "LEAST", 10)
+    """Rounds of few rows and trees; the units that are fitted, in a list."""
+    monkeypatch.setattr(classify.search, "LEAST", {"rows": 8, "trees": 1})
     fitted, real = [], classify.units.run_unit
     monkeypatch.setattr(
         classify.units, "run_unit", lambda unit, *a, **k: fitted.append(unit) or real(unit, *a, **k)
@@ -185,7 +184,7 @@ def test_halving_keeps_the_best_third_of_what_is_fitted_together(noisy, few):
 def test_what_was_left_out_was_worse_at_its_round(noisy, few):
     X, y = noisy(n=120)
     folds = fifths(120)
-    grid = {"max_depth": [1, 2, 3], "min_samples_leaf": [1, 30, 60], "n_estimators": [5]}
+    grid = {"max_depth": [1, 2, 3], "min_samples_leaf": [1, 30, 60], "n_estimators": [6]}
     found = search(X, y, how="halving", **request("random_forest", folds, grid=grid))
     means = found.configurations.groupby(["part", "configuration"])["f1"].mean()
     exhaustive = search(X, y, **request("random_forest", folds, grid=grid))
@@ -205,6 +204,15 @@ def test_a_small_table_is_searched_whole(noisy):
     )
     assert one.scores.tobytes() == two.scores.tobytes()
     assert (two.configurations["part"] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "svc"])
+def test_halving_without_trees_takes_fewer_rows(name, noisy, few):
+    X, y = noisy(n=120)
+    grid = {"C": [0.01, 1.0, 100.0], **({"gamma": [0.01, 0.1, 1.0]} if name == "svc" else {})}
+    search(X, y, how="halving", **request(name, fifths(120), grid=grid))
+    assert {unit.part for unit in few} == {3, 1}
+    assert len({unit.configurations for unit in few if unit.part == 1}) == 1
 
 
 def test_halving_inside_every_fold(noisy, few):

@@ -199,7 +199,20 @@ def test_all_rows_are_as_they_were():
     assert thin(train, np.ones(10, np.int64), part=1, seed=0) is train
 
 
-@pytest.mark.parametrize("name", list(GRIDS))
+@pytest.mark.parametrize("name", ["random_forest", "xgboost"])
+def test_a_unit_with_fewer_trees_fits_those(name, noisy):
+    X, y = noisy()
+    inputs = Inputs(X, y, [Fold(np.arange(0, 44), np.arange(44, 66))])
+    for unit in units(name, folds=1)[1]:
+        found = run_unit(replace(unit, part=3), inputs, share=True)
+        for point, scores in zip(unit.points, found.scores, strict=True):
+            small = replace(
+                unit, configurations=(0,), points=({**point, "n_estimators": point["n_estimators"] // 3},)
+            )
+            assert run_unit(small, inputs, share=True).scores[0].tobytes() == scores.tobytes()
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "svc"])
 def test_a_unit_on_fewer_rows_fits_those(name, noisy):
     X, y = noisy()
     fold = Fold(np.arange(0, 44), np.arange(44, 66))

@@ -30,7 +30,7 @@ from extract.workers import Workers, run_units
 
 How = Literal["exhaustive", "halving"]
 FACTOR = 3  # halving: a round has so many times as much as the one before, and one in so many of its configurations
-LEAST: Mapping[Resource, int] = {"rows": 500, "trees": 20}  # that a round gives at least
+LEAST: Mapping[Resource, int] = {"rows": 500, "trees": 10}  # that a round gives at least
 
 Family = tuple[int, ...]
 
@@ -206,13 +206,14 @@ def rounds(families: int, most: int, *, least: int) -> list[int]:
 
     Halving after Jamieson and Talwalkar 2016, as scikit-learn's `HalvingGridSearchCV` does it, with what is fitted
     together as candidates: each round gives `FACTOR` times as much as the one before, and keeps one in `FACTOR` of
-    them. There are as many as leave one to choose at the last, and of `most` rows or trees `least` at the first.
+    them. There are as many as leave one candidate at the last, as far as the first still gives `least` of `most` rows or
+    trees.
 
-    >>> rounds(18, 500, least=20), rounds(6, 500, least=20), rounds(18, 100, least=20), rounds(2, 500, least=20)
-    ([9, 3, 1], [3, 1], [3, 1], [1])
+    >>> rounds(18, 500, least=10), rounds(6, 500, least=10), rounds(18, 100, least=10), rounds(1, 500, least=10)
+    ([27, 9, 3, 1], [9, 3, 1], [9, 3, 1], [1])
     """
     parts = [1]
-    while FACTOR * parts[0] <= families and most >= least * FACTOR * parts[0]:
+    while parts[0] < families and most >= least * FACTOR * parts[0]:
         parts.insert(0, FACTOR * parts[0])
     return parts
 

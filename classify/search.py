@@ -206,8 +206,8 @@ def rounds(families: int, most: int, *, least: int) -> list[int]:
 
     Halving after Jamieson and Talwalkar 2016, as scikit-learn's `HalvingGridSearchCV` does it, with what is fitted
     together as candidates: each round gives `FACTOR` times as much as the one before, and keeps one in `FACTOR` of
-    them. There are as many as leave one candidate at the last, as far as the first still gives `least` of `most` rows or
-    trees.
+    them. There are as many as leave one candidate at the last, as far as the first still gives `least` of `most` rows
+    or trees.
 
     >>> rounds(18, 500, least=10), rounds(6, 500, least=10), rounds(18, 100, least=10), rounds(1, 500, least=10)
     ([27, 9, 3, 1], [9, 3, 1], [9, 3, 1], [1])

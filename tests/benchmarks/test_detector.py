@@ -164,6 +164,7 @@ def test_a_detector_scores_new_faces_as_the_run_did(export, extractor, source, e
     assert detector.deviation == 0
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_scores(export, extractor, source, elsewhere):
     folder, digest, _ = export(classifier="random_forest")
     files = [str(path) for path in external_files(elsewhere)]

@@ -132,6 +132,7 @@ def test_one_repeat_is_drawn_without_bars(make_comparison):
     assert not any(len(segment) for each in bars for segment in each.get_segments())
 
 
+@pytest.mark.slow
 def test_the_models_of_the_demo_suite_are_told_apart(make_comparison):
     extractors = {name: (name, "package") for name in EXTRACTORS}
     comparison = make_comparison("leakage", extractors=extractors, classifiers=CLASSIFIERS)

@@ -264,9 +264,9 @@ class _Test:
 def _tests_within(k: int, folds: Sequence[Fold], pairs: Mapping[tuple[int, int], Fold]) -> list[_Test]:
     """Return what is tested inside fold k: the test parts of the other folds, as far as they train fold k."""
     tests = []
-    for number, ((a, b), fold) in enumerate(pairs.items(), start=len(folds)):
-        if k in (a, b):
-            rows = np.intersect1d(folds[b if k == a else a].test, folds[k].train)
+    for number, (pair, fold) in enumerate(pairs.items(), start=len(folds)):
+        if k in pair:
+            rows = np.intersect1d(fold.test, folds[k].train)
             tests.append(_Test(number, np.searchsorted(fold.test, rows), rows))
     return tests
 

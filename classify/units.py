@@ -100,9 +100,9 @@ def cut(
 
 def do_unit(unit: Unit, *, inputs: Inputs, share: bool, threads: int = 1) -> Scored:
     """Return a unit's result; where inputs were saved, as it was written before, or it is written now."""
-    if inputs.folder is None:
+    file = _file_of(unit, inputs)
+    if file is None:
         return run_unit(unit, inputs, share=share, threads=threads)
-    file = inputs.folder / "units" / f"{unit.name}.npz"
     if (found := _read(file)) is None:
         found = run_unit(unit, inputs, share=share, threads=threads)
         write_saved(file, lambda stream: np.savez(stream, scores=found.scores, converged=found.converged))
@@ -111,7 +111,13 @@ def do_unit(unit: Unit, *, inputs: Inputs, share: bool, threads: int = 1) -> Sco
 
 def is_done(unit: Unit, inputs: Inputs) -> bool:
     """Whether a unit's result was written before."""
-    return inputs.folder is not None and (inputs.folder / "units" / f"{unit.name}.npz").is_file()
+    file = _file_of(unit, inputs)
+    return file is not None and file.is_file()
+
+
+def _file_of(unit: Unit, inputs: Inputs) -> Path | None:
+    """Return where a unit's result is written; None where its inputs were not saved."""
+    return inputs.folder and inputs.folder / "units" / f"{unit.name}.npz"
 
 
 def _read(file: Path) -> Scored | None:

@@ -225,7 +225,6 @@ def report(task: Task, options: argparse.Namespace) -> dict[str, float]:
     if options.accel and task.classifier == "random_forest":
         grown = measure("ours", replace(task, classifier="random_forest_onedal"))
         _print("  by oneDAL", task, plain, grown, "", f"best F1 {grown.f1.mean(axis=1).max():.4f}")
-        seconds["accel"] = grown.seconds
     if options.nested:
         nested = measure("ours", replace(task, nested=True))
         _print(

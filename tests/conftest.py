@@ -1,7 +1,12 @@
 """What the end-to-end tests share: a tiny suite, a way to call the command line, and one finished run."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -83,3 +88,35 @@ def cli(monkeypatch, capsys, tmp_path):
         return status, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def dask():
+    """Start ``dask`` with some words, in a process group of its own that is killed when the block ends."""
+    pytest.importorskip("distributed")
+
+    @contextmanager
+    def started(*words):
+        words = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
+        process = subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    return started
+
+
+@pytest.fixture
+def scheduler(dask, tmp_path_factory):
+    """The address of a Dask scheduler without workers."""
+    file = tmp_path_factory.mktemp("scheduler") / "scheduler.json"
+    with dask("scheduler", "--port", "0", "--scheduler-file", str(file)):
+        deadline = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        yield json.loads(file.read_text())["address"]

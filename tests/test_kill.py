@@ -1,12 +1,9 @@
 """A run that is killed, wherever, continues and ends with the same tables."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from contextlib import contextmanager, suppress
 
 import pandas as pd
 import pytest
@@ -126,42 +123,21 @@ def test_a_killed_comparison_ends_with_the_same_trials(killed_amid_its_units):
 # -- on a cluster ----------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def started(*words):
-    words = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
-    process = subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["features", "search"])
 def test_a_run_whose_cluster_loses_a_machine_ends_with_the_same_bytes(
-    stage, tmp_path, command, tiny_suite, finished
+    stage, tmp_path, command, tiny_suite, finished, dask, scheduler
 ):
-    pytest.importorskip("distributed")
-    file = tmp_path / "scheduler.json"
-    with started("scheduler", "--port", "0", "--scheduler-file", str(file)):
-        deadline = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        address = json.loads(file.read_text())["address"]
-        options = ["--nworkers", "1", "--nthreads", "1"]
-        with started("worker", address, *options) as lost, started("worker", address, *options):
-            words = [*command, "run", "--suite", str(tiny_suite), "--cluster", address]
-            run = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            deadline = time.monotonic() + 300
-            while not list(tmp_path.glob(STAGES[stage])) and run.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.002)
-            os.killpg(lost.pid, signal.SIGKILL)
-            _, said = run.communicate(timeout=600)
-            assert run.returncode == 0, said.decode()
+    options = ["--nworkers", "1", "--nthreads", "1"]
+    with dask("worker", scheduler, *options) as lost, dask("worker", scheduler, *options):
+        words = [*command, "run", "--suite", str(tiny_suite), "--cluster", scheduler]
+        run = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 300
+        while not list(tmp_path.glob(STAGES[stage])) and run.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.killpg(lost.pid, signal.SIGKILL)
+        _, said = run.communicate(timeout=600)
+        assert run.returncode == 0, said.decode()
     for part in ("tables", "figures"):
         assert contents(tmp_path, part) == contents(finished, part)

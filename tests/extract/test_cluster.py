@@ -1,10 +1,7 @@
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -170,26 +167,9 @@ def test_a_folder_that_a_worker_does_not_see_is_refused(address, refused, tmp_pa
     assert refused(address).startswith(f"Expected {tmp_path} to be seen by all workers; tcp://")
 
 
-@contextmanager
-def started(*words):
-    words = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def test_no_workers_and_workers_of_several_threads_are_refused(refused, tmp_path_factory, monkeypatch):
-    file = tmp_path_factory.mktemp("scheduler") / "scheduler.json"
-    with started("scheduler", "--port", "0", "--scheduler-file", str(file)):
-        deadline = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        address = json.loads(file.read_text())["address"]
-        monkeypatch.setattr(clusters, "PATIENCE", 2.0)
-        assert refused(address).startswith("Expected workers of the cluster; it has none")
-        monkeypatch.setattr(clusters, "PATIENCE", 60.0)
-        with started("worker", address, "--nthreads", "2"):
-            assert " has 2. Start them with --nworkers -1 --nthreads 1" in refused(address)
+def test_no_workers_and_workers_of_several_threads_are_refused(refused, dask, scheduler, monkeypatch):
+    monkeypatch.setattr(clusters, "PATIENCE", 2.0)
+    assert refused(scheduler).startswith("Expected workers of the cluster; it has none")
+    monkeypatch.setattr(clusters, "PATIENCE", 60.0)
+    with dask("worker", scheduler, "--nthreads", "2"):
+        assert " has 2. Start them with --nworkers -1 --nthreads 1" in refused(scheduler)

@@ -1,15 +1,16 @@
 """The grid search against what a user would write: seconds, memory, and whether the answers are the same.
 
     python -m benchmarks.speed.search --n 1000 2000
-    python -m benchmarks.speed.search --n 8000 --classifiers svc --plain-share 0.2
+    python -m benchmarks.speed.search --n 8000 --classifiers svc random_forest --plain-only C=1 n_estimators=300
     python -m benchmarks.speed.search --n 8000 --classifiers xgboost --only max_depth=3 learning_rate=0.1 --folds 2
     python -m benchmarks.speed.search --n 8000 --halving --accel --nested
 
 The plain way is scikit-learn's GridSearchCV over a PredefinedSplit, with XGBClassifier(tree_method="hist"); ours is
 `classify.search`. Both have the same features, folds, grid (that of the suite papic2025) and seed, as many processes
 as there are processors, and run one after the other, each in a process of its own that has started its workers before
-the clock starts. Where the plain way would take too long, it does every so-many-th configuration (--plain-share), and
-its time is multiplied; --only and --folds shorten both ways alike.
+the clock starts. Where the plain way would take too long, it does the configurations with one value of a parameter
+(--plain-only, for the classifiers that have it: choose a value in the middle), and its time is multiplied; --only and
+--folds shorten both ways alike.
 
 Other answers, on request and beside the plain way: --halving is the suite's search = "halving", compared by the F1 of
 its winner; --accel the forests that oneDAL grows; --nested a search inside every fold, too, against the plain way's
@@ -63,14 +64,14 @@ SOLVERS = {  # what is inside of them is a solver's time
 
 @dataclass(frozen=True)
 class Task:
-    """One search: what both ways are given, and ``plain``, the part of the grid that the plain way does."""
+    """One search: what both ways are given, and ``plain``, values that the configurations of the plain way have."""
 
     X: npt.NDArray[np.float32]
     rows: pd.DataFrame
     classifier: str
     grid: Mapping[str, list[Any]]
     folds: int
-    plain: float
+    plain: Mapping[str, Any]
     jobs: int
     seed: int = 0
     how: How = "exhaustive"
@@ -82,10 +83,10 @@ class Task:
         return list(ParameterGrid(dict(self.grid)))
 
     @property
-    def sampled(self) -> npt.NDArray[np.int64]:
-        """Numbers of the configurations that the plain way does, from the middles of equal stretches."""
-        count = max(1, round(self.plain * len(self.points)))
-        return ((np.arange(count) + 0.5) * len(self.points) / count).astype(np.int64)
+    def sampled(self) -> list[int]:
+        """Numbers of the configurations that the plain way does."""
+        points = enumerate(self.points)
+        return [i for i, point in points if all(point.get(k, v) == v for k, v in self.plain.items())]
 
 
 @dataclass(frozen=True)
@@ -260,10 +261,8 @@ def _print(name: str, task: Task, plain: Measured, ours: Measured, part: str, an
 def main() -> None:
     """Measure and print."""
     options = _options()
-    grids, chosen = (
-        tomllib.loads(SUITE.read_text(encoding="utf-8"))["classifiers"],
-        dict(_setting(text) for text in options.only),
-    )
+    grids = tomllib.loads(SUITE.read_text(encoding="utf-8"))["classifiers"]
+    chosen, plain = (dict(map(_setting, texts)) for texts in (options.only, options.plain_only))
     growth: dict[int, pd.DataFrame] = {}
     for n in options.n:
         X, rows = _read(options, n)
@@ -278,7 +277,7 @@ def main() -> None:
         for name in options.classifiers:
             given = {k: [None if value == "none" else value for value in v] for k, v in grids[name].items()}
             grid = {k: [chosen[k]] if k in chosen else v for k, v in given.items()}
-            task = Task(X, rows, name, grid, options.folds, options.plain_share, options.jobs)
+            task = Task(X, rows, name, grid, options.folds, plain, options.jobs)
             took.append(report(task, options))
         growth[len(X)] = pd.DataFrame(took)
     print("\nAll classifiers")
@@ -327,7 +326,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--classifiers", nargs="+", default=list(SOLVERS), choices=list(SOLVERS))
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME=VALUE", help="one value of the grid")
     parser.add_argument("--folds", type=int, default=FOLDS, help="how many of the five are measured")
-    parser.add_argument("--plain-share", type=float, default=1.0, help="of configurations the plain way does")
+    parser.add_argument(
+        "--plain-only", nargs="+", default=[], metavar="NAME=VALUE", help="one value for the plain way"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--halving", action="store_true", help='also search = "halving"')
     parser.add_argument("--accel", action="store_true", help="also forests grown by oneDAL (extra accel)")

@@ -190,18 +190,24 @@ def find_landmarks(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     RuntimeError
         No frame shows a face.
     """
-    # Faces of an eighth of the picture or more, which is all that is filmed.
-    smallest = max(SMALLEST, frames.shape[1] // 8)
-    answers = _cascade().detect(list(frames), smallest=smallest, start=smallest)
-    found = {
+    for part in (4, 8):  # of the picture: nearly all faces that are filmed are larger than the first
+        found = _likeliest(frames, smallest=max(SMALLEST, frames.shape[1] // part))
+        if found:
+            break
+    else:
+        raise RuntimeError("Expected a face in at least one frame; MTCNN found none. Use clearer portraits.")
+    nearest = [min(found, key=lambda other: abs(other - index)) for index in range(len(frames))]
+    return np.round(np.stack([found[index] for index in nearest]) * 4) / 4
+
+
+def _likeliest(frames: npt.NDArray[np.uint8], *, smallest: int) -> dict[int, npt.NDArray[np.float64]]:
+    """Return the landmarks (5, 2) of the likeliest face of those frames that show one of `smallest` pixels."""
+    answers = _cascade().detect(list(frames), smallest=smallest, start=max(SMALLEST, frames.shape[1] // 8))
+    return {
         index: np.asarray(points[int(np.argmax(chances))], np.float64)
         for index, (_, chances, points) in enumerate(answers)
         if len(chances)
     }
-    if not found:
-        raise RuntimeError("Expected a face in at least one frame; MTCNN found none. Use clearer portraits.")
-    nearest = [min(found, key=lambda other: abs(other - index)) for index in range(len(frames))]
-    return np.round(np.stack([found[index] for index in nearest]) * 4) / 4
 
 
 @cache

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from extract.datasets.drawing.easel import CENTRE, Easel, Image, Points, band, curve, oval, over, paint, tint
 from extract.datasets.drawing.figure import SIDES, hair, head, scene
@@ -16,6 +17,7 @@ from extract.datasets.drawing.relief import light
 
 SUPERSAMPLING = 1.5
 NECK = 1.9  # the height, in face units, about which a head rolls
+DEEPEST = 1.22  # of a head's points, with the nose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Portrait:
         What lies over the face, premultiplied.
     light : (side, side) float32
         Brightness of a white face at each point.
+    covered : tuple of slice
+        Rows and columns that head and hair lie in.
     """
 
     person: Person
@@ -41,6 +45,7 @@ class Portrait:
     head: Image
     hair: Image
     light: Image
+    covered: tuple[slice, slice]
 
 
 def paint_portrait(person: Person, *, lamp: tuple[float, float], size: int) -> Portrait:
@@ -49,7 +54,17 @@ def paint_portrait(person: Person, *, lamp: tuple[float, float], size: int) -> P
     rng = np.random.default_rng(person.texture)
     shade = light(easel, person, lamp)
     back, skin, front = scene(easel, person, rng), head(easel, person, shade, rng), hair(easel, person, rng)
-    return Portrait(person=person, size=size, easel=easel, scene=back, head=skin, hair=front, light=shade)
+    covered = _window(np.maximum(skin[..., 3], front[..., 3]) > 0)
+    return Portrait(
+        person=person,
+        size=size,
+        easel=easel,
+        scene=back,
+        head=skin,
+        hair=front,
+        light=shade,
+        covered=covered,
+    )
 
 
 def draw(portrait: Portrait, pose: Pose) -> Image:
@@ -60,8 +75,11 @@ def draw(portrait: Portrait, pose: Pose) -> Image:
         _eye(easel, face, person, pose, side, portrait.light)
         _brow(easel, face, person, pose, side, portrait.light)
     _mouth(easel, face, person, pose, portrait.light)
-    turned = _turn(easel, over(face, portrait.hair), pose)
-    picture = over(_sway(easel, portrait.scene, pose), turned)
+    # Only where there is something: the rest of a picture is most of it.
+    covered = portrait.covered
+    face[covered] = over(face[covered], portrait.hair[covered])
+    picture, reached = _sway(easel, portrait.scene, pose), _reach(easel, covered, pose)
+    picture[reached] = over(picture[reached], _turn(easel, face, pose, reached))
     small = cv2.resize(picture, (portrait.size, portrait.size), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)
 
@@ -138,9 +156,37 @@ def _mouth(easel: Easel, face: Image, person: Person, pose: Pose, light: Image) 
     )
 
 
-def _turn(easel: Easel, head: Image, pose: Pose) -> Image:
-    """Move, scale and roll the head about its neck, and turn it: a point at depth z goes z * yaw to the side."""
-    x, y = easel.grid
+def _window(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns, up to the first and last that hold something, of a mask (side, side)."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _reach(easel: Easel, covered: tuple[slice, slice], pose: Pose) -> tuple[slice, slice]:
+    """Return the part of the canvas in which `_turn` shows anything of what is `covered`, rather too large."""
+    low, high = ([part.start for part in covered[::-1]], [part.stop for part in covered[::-1]])
+    ends = (np.array([low, high]) - np.array(CENTRE) * easel.side) / easel.unit
+    slack = np.abs([pose.yaw, pose.pitch]) * DEEPEST + 2 / easel.unit
+    (left, top), (right, bottom) = ends[0] - slack, ends[1] + slack
+    x, y = np.array([left, right, left, right]), np.array([top, top, bottom, bottom]) - NECK
+    cosine, sine = np.cos(pose.roll) * pose.zoom, np.sin(pose.roll) * pose.zoom
+    across, down = cosine * x - sine * y + pose.x, sine * x + cosine * y + pose.y + NECK
+    parts = []
+    for place, centre, part in ((down, CENTRE[1], covered[0]), (across, CENTRE[0], covered[1])):
+        pixels = place * easel.unit + centre * easel.side
+        # What lies at an edge of the canvas goes on beyond it.
+        first = 0 if part.start == 0 else max(0, int(pixels.min()))
+        last = easel.side if part.stop == easel.side else min(easel.side, int(pixels.max()) + 2)
+        parts.append(slice(first, last))
+    return parts[0], parts[1]
+
+
+def _turn(easel: Easel, head: Image, pose: Pose, part: tuple[slice, slice]) -> Image:
+    """Move, scale and roll the head about its neck, and turn it: a point at depth z goes z * yaw to the side.
+
+    Returns a part of the canvas.
+    """
+    x, y = (coordinates[part] for coordinates in easel.grid)
     cosine, sine = np.cos(pose.roll) / pose.zoom, np.sin(pose.roll) / pose.zoom
     across, down = x - pose.x, y - pose.y - NECK
     x, y = cosine * across, cosine * down

@@ -10,7 +10,16 @@ from benchmarks.results import Run
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
 from reports.formats import Cell, Table
-from reports.notes import extractor_title, intervals, leaky, marks, nested_title, protocol_title, reported
+from reports.notes import (
+    extractor_title,
+    intervals,
+    leaky,
+    marks,
+    nested_title,
+    protocol_title,
+    reported,
+    told,
+)
 from reports.responses import ALL, non_responses, rate_of
 from reports.summary import best_model, headline, headline_figures, select
 from reports.tables import rule_title, show_estimate
@@ -33,7 +42,7 @@ def errors_frame(run: Run) -> pd.DataFrame:
             "classifier": classifier,
         }
         parts.append(unit.errors.assign(**model)[[*model, *unit.errors]])
-    return pd.concat(parts, ignore_index=True)
+    return told(run, pd.concat(parts, ignore_index=True))
 
 
 def attacks_table(run: Run) -> Table:

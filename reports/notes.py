@@ -1,5 +1,7 @@
 """What a table or a figure must be read with: titles, marks, and the notes below it."""
 
+import pandas as pd
+
 from benchmarks.judge import NESTED
 from benchmarks.results import Finished, Run
 from classify.metrics import METRICS
@@ -23,6 +25,11 @@ def flat(run: Finished) -> str:
 def chosen_on(run: Finished) -> str:
     """Return the data that parameters, thresholds and the best model are chosen on."""
     return "validation" if given(run) else "out-of-fold"
+
+
+def told(run: Finished, frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out of a table's lines, one a ``data``, the flat ones where there are nested ones: see table optimism."""
+    return frame[frame["data"] != chosen_on(run)].reset_index(drop=True) if run.suite.nests else frame
 
 
 def leaky(run: Finished) -> str:
@@ -153,7 +160,13 @@ def sharing(run: Finished) -> list[str]:
 
 
 def selection(run: Finished, data: str) -> str:
-    """Say on what the parameters of figures of some data were chosen, and whether that flatters the figures."""
+    """Say on what, and how, the parameters of figures of some data were chosen, and whether that flatters them."""
+    halved = run.suite.search == "halving"
+    how = " By halving: most configurations were tried with few trees or faces only." if halved else ""
+    return f"{_chosen(run, data)}{how}"
+
+
+def _chosen(run: Finished, data: str) -> str:
     metric = METRICS[run.suite.metric].title
     if given(run):
         return (

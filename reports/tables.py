@@ -29,6 +29,7 @@ from reports.notes import (
     reported,
     run_notes,
     selection,
+    told,
     unknown,
 )
 from reports.summary import (
@@ -319,7 +320,7 @@ def _threshold_frame(run: Run) -> pd.DataFrame:
                 line |= {metric: found["estimate"], "people": int(found["people"])}
                 line |= {f"{metric}_{end}": found[end] for end in ("low", "high")}
             lines.append(line)
-    return pd.DataFrame(lines)
+    return told(run, pd.DataFrame(lines))
 
 
 def _threshold_row(line: "pd.Series[Any]") -> tuple[Cell, ...]:

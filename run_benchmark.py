@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -19,11 +20,12 @@ except ImportError as error:
     )
 
 # What imports torch is imported where it is used: questions to finished results are answered in a moment.
+from benchmarks.begun import data_begun
 from benchmarks.machine import Machine
 from benchmarks.suite import DataSettings, Suite, builtin_suites, check_names, read_suite
 from classify.models import CLASSIFIERS
 from classify.protocols import PROTOCOLS
-from extract.cluster import Cluster, connect
+from extract.cluster import connect
 from extract.compute import BackendChoice, PrecisionChoice
 from extract.datasets.registry import DATASETS
 from extract.errors import RequestError, unknown
@@ -144,16 +146,27 @@ def run(
     precision: PrecisionOption = None,
 ) -> None:
     """Run a suite and show its tables; the same command again reuses everything."""
-    from benchmarks.runner import run as run_suite
-    from reports.report import show, write_report
-
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
     chosen = _nesting(_leaving_out(chosen, leave_out_unknown), nested)
     chosen = _computing(chosen, backend, precision)
-    with _cluster(cluster, workers, folders=[cache, out.parent if out else Path("results")]) as far:
-        folder = run_suite(chosen, machine=_machine(cache, jobs, workers, far), out=out, weights=weights)
+    weights, machine = weights and weights.resolve(), _machine(cache, jobs, workers)
+    if cluster and workers:
+        raise RequestError("Expected --workers or --cluster, which has its own; got both. Leave one out.")
+    folders, inputs = (
+        [cache, out.parent if out else Path("results")],
+        [*_sources(chosen), *filter(None, [weights])],
+    )
+    with (
+        _connected(machine, cluster, folders=folders, inputs=inputs) as machine,
+        data_begun(chosen, machine=machine),
+    ):
+        from benchmarks.runner import run as run_suite
+
+        folder = run_suite(chosen, machine=machine, out=out, weights=weights)
+    from reports.report import show, write_report
+
     show(write_report(folder, track=terminal_progress), _console())
 
 
@@ -192,23 +205,26 @@ def compare(
     precision: PrecisionOption = None,
 ) -> None:
     """Compare training sets on the same cached features: leakage, other attacks or data sets, a new attack."""
-    from benchmarks.compare import compare as compare_training
-    from reports.report import show, write_report
-
     options = _options(identity, clip, compression, manipulation, group)
     chosen = _with_data(read_suite(suite), data=data, dataset=dataset, manifest=manifest, options=options)
     chosen = _narrowed(chosen, protocol=protocol, extractors=extractor, classifiers=classifier)
     chosen = _leaving_out(chosen, leave_out_unknown)
     chosen = _computing(chosen, backend, precision)
-    folder = compare_training(
-        comparison,
-        chosen,
-        machine=_machine(cache, jobs, workers),
-        out=out,
-        weights=weights,
-        repeats=repeats,
-        attacks=attack or [],
-    )
+    machine = _machine(cache, jobs, workers)
+    with data_begun(chosen, machine=machine):
+        from benchmarks.compare import compare as compare_training
+
+        folder = compare_training(
+            comparison,
+            chosen,
+            machine=machine,
+            out=out,
+            weights=weights,
+            repeats=repeats,
+            attacks=attack or [],
+        )
+    from reports.report import show, write_report
+
     show(write_report(folder, track=terminal_progress), _console())
 
 
@@ -569,7 +585,17 @@ def _among(known: Mapping[str, T], name: str, kind: str) -> T:
     return known[name]
 
 
-def _machine(cache: Path, jobs: int, workers: int | None = None, cluster: Cluster | None = None) -> Machine:
+def _sources(suite: Suite) -> list[Path]:
+    """Return the folders that a suite's data is read from, or that a manifest of it lies in."""
+    if suite.data is None:
+        return []
+    manifests = [suite.data.manifest, suite.external and suite.external.manifest]
+    portraits = suite.data.synthetic.portraits if suite.data.synthetic else None
+    parents = [path.parent for path in manifests if path]
+    return [*suite.data.folder, *parents, *([portraits] if portraits else [])]
+
+
+def _machine(cache: Path, jobs: int, workers: int | None = None) -> Machine:
     if jobs == 0:
         raise RequestError(
             "Expected --jobs of at least 1, or -1 for one a core; got 0. Choose another number."
@@ -584,26 +610,26 @@ def _machine(cache: Path, jobs: int, workers: int | None = None, cluster: Cluste
     return Machine(
         Store(cache.resolve()),
         n_jobs=jobs,
-        face_workers=cluster or workers or cores(),
-        feature_workers=cluster or workers or 1,
-        cluster=cluster,
+        face_workers=workers or cores(),
+        feature_workers=workers or 1,
         track=terminal_progress,
         say=_say,
     )
 
 
 @contextmanager
-def _cluster(address: str | None, workers: int | None, *, folders: list[Path]) -> Iterator[Cluster | None]:
+def _connected(
+    machine: Machine, address: str | None, *, folders: list[Path], inputs: list[Path]
+) -> Iterator[Machine]:
+    """Put the workers of a cluster, where one is named, in place of this machine's processes."""
     if address is None:
-        yield None
+        yield machine
         return
-    if workers:
-        raise RequestError("Expected --workers or --cluster, which has its own; got both. Leave one out.")
     from benchmarks.results import versions
 
-    with connect(address, folders=folders, versions=versions) as cluster:
+    with connect(address, folders=folders, versions=versions, inputs=inputs) as cluster:
         _say(f"{cluster.workers} workers at {address}, threads each: {cluster.threads}")
-        yield cluster
+        yield replace(machine, face_workers=cluster, feature_workers=cluster, cluster=cluster)
 
 
 def _plugin(file: Path | None) -> Any:

@@ -200,6 +200,7 @@ def _compute(
                 grid=suite.classifiers[classifier],
                 metric=suite.metric,
                 seed=suite.seed,
+                how=suite.search,
                 n_jobs=machine.n_jobs,
                 track=machine.track,
             )

@@ -1,23 +1,21 @@
 """The clips that a suite names: read or generated, and checked before any work starts."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.begun import home_of
 from benchmarks.machine import Machine
 from benchmarks.suite import DataSettings, Suite
 from classify.folds import identity_folds, inner_folds, nested_folds
 from classify.groups import people_of
 from classify.protocols import PEOPLE
 from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recognise
-from extract.datasets.synthetic import SyntheticSettings, begun, generate, recipe
+from extract.datasets.synthetic import generate
 from extract.errors import RequestError
 from extract.faces import FaceSettings
-from extract.files import digest
 from extract.manifest import Manifest, check_classes, read_manifest
 from extract.perturb import Perturbation, parse_perturbations
 from extract.pipeline import NoFaces, find_faces, identify
@@ -225,7 +223,7 @@ def draw_faces(rows: pd.DataFrame, suite: Suite) -> pd.DataFrame:
 def read_data(data: DataSettings, *, machine: Machine) -> Manifest:
     """Read or generate the clips that a suite names; says what a user must know of them."""
     if data.synthetic is not None:
-        home = _home(data.synthetic, machine)
+        home = home_of(data.synthetic, machine)
         return read_manifest(
             generate(data.synthetic, home, workers=machine.face_workers, track=machine.track)
         )
@@ -237,21 +235,6 @@ def read_data(data: DataSettings, *, machine: Machine) -> Manifest:
         machine.say(note)
     _say_unknown(manifest, machine, "data (a manifest or --identity REGEX can name them)")
     return manifest
-
-
-@contextmanager
-def data_begun(data: DataSettings | None, *, machine: Machine) -> Iterator[None]:
-    """Let another process begin with what `read_data` will have to generate, while this one is busy elsewhere."""
-    if data is None or data.synthetic is None:
-        yield
-        return
-    with begun(data.synthetic, _home(data.synthetic, machine), workers=machine.face_workers):
-        yield
-
-
-def _home(settings: SyntheticSettings, machine: Machine) -> Path:
-    """Return where generated clips are kept."""
-    return machine.store.root / "synthetic" / digest(recipe(settings))[:16]
 
 
 def _leave_out_unknown(manifest: Manifest, suite: Suite) -> Manifest:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.data import Clips, data_begun, identify_clips, read_clips, recognise_data
+from benchmarks.data import Clips, identify_clips, read_clips, recognise_data
 from benchmarks.machine import Machine, Say
 from benchmarks.results import check_out, claimed, finish, versions
 from benchmarks.suite import Suite
@@ -79,9 +79,8 @@ def make_request(
     # Reading is cheap and its errors come first, but for clips that would have to be generated.
     clips = _read(suite, machine, check) if suite.data and not suite.data.synthetic else None
     extractors = _load_extractors(suite, weights, machine=machine)
-    with data_begun(suite.data, machine=machine):
-        _build_networks(extractors, suite.faces, machine=machine)
-        clips = clips or _read(suite, machine, check)
+    _build_networks(extractors, suite.faces, machine=machine)
+    clips = clips or _read(suite, machine, check)
     clips = identify_clips(clips, suite, machine=machine)
     return Request(suite, extractors, clips, _key(suite, extractors, clips, also))
 

@@ -23,6 +23,7 @@ DONE                          the last thing written
 """
 
 import contextlib
+import functools
 import json
 import platform
 import shutil
@@ -56,7 +57,7 @@ PACKAGES = (
         "torch",
         "torchvision",
     ),
-    *("timm", "facenet-pytorch", "opencv-python", "imagehash", "openvino", "numba"),
+    *("timm", "facenet-pytorch", "opencv-python", "av", "imagehash", "openvino", "numba"),
 )
 OPTIONAL = ("scikit-learn-intelex",)
 
@@ -150,8 +151,12 @@ class Run(Finished):
     units: dict[tuple[str, str], Unit]
 
 
-def versions() -> dict[str, str]:
-    """Return what results depend on beside data and settings: part of a run's key."""
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Return what results depend on beside data and settings: part of a run's key.
+
+    As they were when this process first asked: what it has loaded stays as it is, whatever is installed meanwhile.
+    """
     packages = {name: version(name) for name in PACKAGES}
     for name in OPTIONAL:
         with contextlib.suppress(PackageNotFoundError):

@@ -5,6 +5,9 @@ from functools import cache
 from typing import Literal
 
 import xgboost
+from joblib import effective_n_jobs
+
+from extract.workers import cores
 
 
 @cache
@@ -25,5 +28,13 @@ def boosting_device() -> Literal["cpu", "cuda"]:
 
 
 def processes(classifier: str, n_jobs: int) -> int:
-    """Return how many processes may fit a classifier at once: one where they would share a GPU."""
-    return 1 if classifier == "xgboost" and boosting_device() == "cuda" else n_jobs
+    """Return how many processes may fit a classifier at once: one where they would share a GPU.
+
+    Parameters
+    ----------
+    n_jobs : int
+        As joblib takes it, -1 for one a core; never more than cores.
+    """
+    if classifier == "xgboost" and boosting_device() == "cuda":
+        return 1
+    return min(int(effective_n_jobs(n_jobs)), cores())

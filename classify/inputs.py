@@ -51,16 +51,17 @@ class Inputs:
 
 
 def save_inputs(X: Matrix, y: Labels, folds: Sequence[Fold], *, parent: Path) -> Inputs:
-    """Save inputs in a folder below `parent` that is named by labels and folds, and return them.
+    """Save inputs in a folder below `parent` that is named by all of them, and return them.
 
-    Features that are mapped from a file stay where they are. What was saved before is as good: a search that is
-    repeated finds its finished units there. Which features they are, the caller says by `parent`.
+    Features that are mapped from a file stay where they are, and are known by its name. What was saved before is as
+    good: a search that is repeated finds its finished units there.
     """
     arrays: dict[str, Any] = {"y": y}
     for number, fold in enumerate(folds):
         arrays |= {f"train {number}": fold.train, f"test {number}": fold.test}
-    folder = parent.resolve() / digest({name: _hash(array) for name, array in arrays.items()})[:32]
     file = _file_of(X)
+    named = {"X": _hash(X) if file is None else str(file)}
+    folder = parent.resolve() / digest(named | {n: _hash(array) for n, array in arrays.items()})[:32]
     if file is None:
         file = folder / "X.npy"
         if not file.is_file():
@@ -93,10 +94,12 @@ def _hash(array: npt.NDArray[Any]) -> str:
 
 
 def _file_of(X: Matrix) -> Path | None:
-    """Return the .npy file that all of an array is mapped from, if there is one."""
-    name = getattr(X, "filename", None)
-    if name is None or not str(name).endswith(".npy"):
+    """Return the .npy file that all of an array is mapped from, as it stands there, if there is one."""
+    if not isinstance(X, np.memmap) or X.mode == "c" or not str(X.filename).endswith(".npy"):
         return None
-    whole = np.load(name, mmap_mode="r", allow_pickle=False)
-    same = (whole.shape, whole.dtype, whole.offset) == (X.shape, X.dtype, getattr(X, "offset", None))
-    return Path(name).resolve() if same else None
+    try:
+        whole = np.load(str(X.filename), mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:  # removed since; the rows are still there
+        return None
+    here, there = ((part.shape, part.dtype, part.offset, part.strides) for part in (X, whole))
+    return Path(str(X.filename)).resolve() if here == there else None

@@ -42,7 +42,8 @@ GAMMA = Values(
     "scale, auto or numbers above 0", lambda value: value in ("scale", "auto") or POSITIVE.allow(value)
 )
 COLUMNS = Values(
-    'sqrt, log2, "none" or shares', lambda value: value in ("sqrt", "log2", None) or SHARE.allow(value)
+    'sqrt, log2, "none" or shares such as 1.0',  # the whole number 1 would be one column
+    lambda value: value in ("sqrt", "log2", None) or (isinstance(value, float) and SHARE.allow(value)),
 )
 
 
@@ -77,7 +78,10 @@ class Classifier:
 
     @property
     def default_threshold(self) -> float:
-        """0 for a distance; just above 0.5 for a probability, as `predict` calls a tie real."""
+        """0 for a distance; just above 0.5 for a probability, as `predict` calls a tie real.
+
+        A forest's `predict` compares two sums of its own, which rounding may set apart where this one is exactly 0.5.
+        """
         return 0.0 if self.output == "decision_function" else float(np.nextafter(0.5, 1))
 
     def score(self, fitted: Any, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from joblib import effective_n_jobs
 from sklearn.model_selection import ParameterGrid
 
 from classify.device import processes
@@ -18,12 +17,12 @@ from classify.gram import gram_bytes
 from classify.groups import Ints
 from classify.inputs import Inputs, rows_of, save_inputs
 from classify.metrics import DECISIONS, METRICS, SELECTION, Floats, Labels, decisions, evaluate
-from classify.models import CLASSIFIERS, Params
+from classify.models import CLASSIFIERS, Params, check_grid
 from classify.paths import TREES, Resource
-from classify.prefixes import BINNED
 from classify.protocols import Fold
-from classify.units import GRAM, Unit, cut, do_unit, families, is_done, resource_of
+from classify.units import Unit, cut, do_unit, families, forget, is_done, resource_of
 from extract.cluster import Cluster
+from extract.files import read_json, write_json
 from extract.memory import available_memory
 from extract.progress import Track, no_progress
 from extract.workers import Workers, run_units
@@ -138,11 +137,11 @@ def search(
     nested : bool
         Also choose inside each fold's training part, see `nested_folds`.
     n_jobs : int or Cluster
-        Processes, or of SVCs that share inner products threads; each fit is single-threaded. Or the workers of a
-        cluster, which needs `folder`.
+        Processes, or of SVCs that share inner products threads, never more than cores; each fit is single-threaded.
+        Or the workers of a cluster, which needs `folder`.
     folder : Path, optional
-        Where finished units are kept: the same search finds them there, and does what is left. Which features these
-        are, and whose search it is, the folder says.
+        Where finished units are kept: the same search finds them there, and does what is left. Features that are
+        mapped from a file are known by its name, others by their bytes.
     memory : int, optional
         Bytes that the inner products of all rows, (n, n) float64, may take, which SVCs share; a search takes less than
         twice that. Half of what is available where it is left out.
@@ -152,15 +151,16 @@ def search(
     Raises
     ------
     RequestError
-        An unknown classifier; folds that cannot be nested.
+        An unknown classifier; a grid that `check_grid` refuses; folds that cannot be nested.
     """
+    check_grid(classifier, grid)
     points = list(ParameterGrid(dict(grid)))
     pairs = nested_folds(folds, y) if nested else {}
     every = (*folds, *pairs.values())
     inputs = save_inputs(X, y, every, parent=folder) if folder else Inputs(X, y, every)
-    share = classifier != "svc" or _has_memory(every, memory=memory, n_jobs=n_jobs, say=say)
+    share = classifier != "svc" or _shares(inputs, memory=memory, n_jobs=n_jobs, say=say)
     # SVCs that share one large matrix are fitted one fold after another, each in a thread of this process.
-    workers = n_jobs if isinstance(n_jobs, Cluster) else processes(classifier, effective_n_jobs(n_jobs))
+    workers = n_jobs if isinstance(n_jobs, Cluster) else processes(classifier, n_jobs)
     threads = 1
     if classifier == "svc" and share and isinstance(workers, int):
         workers, threads = 1, workers
@@ -170,7 +170,8 @@ def search(
         classifier=classifier,
         metric=metric,
         seed=seed,
-        do=partial(do_unit, inputs=inputs, share=share, threads=threads),
+        share=share,
+        do=partial(do_unit, inputs=inputs, threads=threads),
         run=partial(run_units, workers=workers),
         track=track,
     )
@@ -181,7 +182,7 @@ def search(
     most = (
         max(int(point.get("n_estimators", TREES)) for point in points)
         if resource == "trees"
-        else min(len(fold.train) for fold in folds)
+        else min(len(fold.train) for fold in every)
     )
     parts = rounds(len(alike), most, least=LEAST[resource]) if how == "halving" else [1]
     try:
@@ -190,8 +191,9 @@ def search(
         # What was chosen inside a fold's training part, halving may have left out where it is now tested.
         fits.compute({(k, family) for k, i in enumerate(winners) for family in alike if i in family})
     finally:
-        BINNED.forget()
-        GRAM.forget()
+        forget()
+        if isinstance(workers, Cluster):
+            workers.everywhere(forget)
     return SearchResult(
         dict(points[winner]),
         fits.converged(outer, winner),
@@ -282,17 +284,13 @@ class _Fits:
         classifier: str,
         metric: str,
         seed: int,
+        share: bool,
         do: Callable[[Unit], Scored],
         run: Callable[..., Iterator[tuple[int, Scored]]],
         track: Track,
     ) -> None:
-        self.points, self.inputs, self.classifier, self.metric, self.seed = (
-            points,
-            inputs,
-            classifier,
-            metric,
-            seed,
-        )
+        self.points, self.inputs, self.classifier, self.metric = points, inputs, classifier, metric
+        self.seed, self.share = seed, share
         self.do, self.run, self.track = do, run, track
         self.threshold = CLASSIFIERS[classifier].default_threshold
         self.found: dict[tuple[int, int, int], tuple[Floats, bool]] = {}  # (configuration, fold, part)
@@ -307,13 +305,15 @@ class _Fits:
             for fold, family in wanted
             if any((i, fold, part) not in self.found for i in family)
         )
-        units = cut(lacking, self.points, classifier=self.classifier, seed=self.seed, part=part)
+        units = cut(
+            lacking, self.points, classifier=self.classifier, seed=self.seed, part=part, share=self.share
+        )
         if not units:
             return
         best = _Best(self, watched, part)
-        share = f" 1/{part} of {resource_of(self.classifier)}" if part > 1 else ""
+        little = f" 1/{part} of {resource_of(self.classifier)}" if part > 1 else ""
         for unit, scored in self.track(
-            self._do(units), f"search {self.classifier}{share}", len(units), note=best.describe
+            self._do(units), f"search {self.classifier}{little}", len(units), note=best.describe
         ):
             for i, scores, converged in zip(
                 unit.configurations, scored.scores, scored.converged, strict=True
@@ -415,6 +415,19 @@ def _nested(
         converged = fits.converged([*tests, outer[k]], i)
         inner.append(Inner(dict(fits.points[i]), converged, fits.scores(tests, i), number))
     return Nested(scores, tuple(inner))
+
+
+def _shares(inputs: Inputs, *, memory: int | None, n_jobs: Workers, say: Callable[[str], None]) -> bool:
+    """Whether SVCs share inner products: as the search was begun, as long as there is memory for it."""
+    file = inputs.folder and inputs.folder / "share.json"
+    before = read_json(file) if file else None
+    share = _has_memory(inputs.folds, memory=memory, n_jobs=n_jobs, say=say)
+    if share and before is False:
+        say("SVC: goes on as it was begun, when memory was short: every fit computes its own inner products.")
+        share = False
+    if file and share != before:
+        write_json(file, share)
+    return share
 
 
 def _has_memory(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed
 from sklearn.model_selection import ParameterGrid
 
 from classify.device import processes
@@ -18,7 +18,7 @@ from classify.groups import Ints
 from classify.metrics import SELECTION, Floats, Labels, evaluate
 from classify.models import CLASSIFIERS, Params
 from classify.protocols import Fold
-from classify.search import search
+from classify.search import How, search
 from extract.memory import available_memory
 from extract.progress import Track, no_progress
 
@@ -67,6 +67,7 @@ def run_tasks(
     grid: Mapping[str, list[Any]],
     metric: str,
     seed: int,
+    how: How = "exhaustive",
     n_jobs: int = 1,
     track: Track = no_progress,
 ) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def run_tasks(
     rows : DataFrame of n rows
         ``clip``, ``label`` (1 = fake) and what `identity_folds` needs.
     tasks : sequence of Task
-    classifier, grid, metric, seed, n_jobs
+    classifier, grid, metric, seed, how, n_jobs
         As for `search`.
 
     Returns
@@ -100,7 +101,7 @@ def run_tasks(
     points = [dict(point) for point in ParameterGrid(dict(grid))]
     chosen_on = [choosing_folds(rows, task, seed=seed) if len(points) > 1 else [] for task in tasks]
     y, clips = rows["label"].to_numpy(), pd.factorize(rows["clip"])[0]
-    n_jobs = processes(classifier, effective_n_jobs(n_jobs))
+    n_jobs = processes(classifier, n_jobs)
     memory = available_memory() // 2 // n_jobs  # for each of the searches that run at once
     work = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_run_task)(
@@ -113,6 +114,7 @@ def run_tasks(
             grid=grid,
             metric=metric,
             seed=seed,
+            how=how,
             memory=memory,
         )
         for task, folds in zip(tasks, chosen_on, strict=True)
@@ -137,12 +139,21 @@ def _run_task(
     grid: Mapping[str, list[Any]],
     metric: str,
     seed: int,
+    how: How,
     memory: int,
 ) -> list[dict[str, Any]]:
     params = next(iter(ParameterGrid(dict(grid))))
     if folds:
         params = search(
-            X, y, classifier=classifier, grid=grid, folds=folds, metric=metric, seed=seed, memory=memory
+            X,
+            y,
+            classifier=classifier,
+            grid=grid,
+            folds=folds,
+            metric=metric,
+            seed=seed,
+            how=how,
+            memory=memory,
         ).best
     return [
         line

@@ -21,6 +21,7 @@ from classify.kept import Kept
 from classify.metrics import Labels
 from classify.models import Params
 from classify.paths import PATHS, TREES, Resource
+from classify.prefixes import BINNED
 from classify.protocols import Fold
 from extract.files import digest, write_saved
 
@@ -45,6 +46,9 @@ class Unit:
         Of every fit.
     part : int
         They get one of so many of the fold's training rows, see `thin`, or of their trees: `Path.resource`.
+    share : bool
+        SVCs take their kernels from the inner products of all rows, which the process then keeps; else each fit
+        computes its own, which differs in the last bits.
     """
 
     classifier: str
@@ -53,12 +57,13 @@ class Unit:
     points: tuple[Params, ...]
     seed: int
     part: int = 1
+    share: bool = True
 
     @property
     def name(self) -> str:
         """Of the file that its result is in."""
         points = [dict(point) for point in self.points]
-        return f"{self.fold}-{self.part}-{digest([self.classifier, points, self.seed])[:24]}"
+        return f"{self.fold}-{self.part}-{digest([self.classifier, points, self.seed, self.share])[:24]}"
 
 
 def families(points: Sequence[Params], *, classifier: str, share: bool = True) -> list[tuple[int, ...]]:
@@ -67,7 +72,8 @@ def families(points: Sequence[Params], *, classifier: str, share: bool = True) -
     shared = path.shared if path and share else ()
     groups: dict[Any, list[int]] = {}
     for number, point in enumerate(points):
-        alike = tuple((name, value) for name, value in point.items() if name not in shared)
+        # With its type: 1 is equal to 1.0, and may mean something else.
+        alike = tuple((name, type(value), value) for name, value in point.items() if name not in shared)
         groups.setdefault(alike if shared else number, []).append(number)
     return [tuple(group) for group in groups.values()]
 
@@ -79,6 +85,7 @@ def cut(
     classifier: str,
     seed: int,
     part: int = 1,
+    share: bool = True,
 ) -> list[Unit]:
     """Make units of folds and families, the longest first, so that processes end together.
 
@@ -90,7 +97,7 @@ def cut(
         The grid's configurations, in order.
     """
     units = [
-        Unit(classifier, fold, family, tuple(points[i] for i in family), seed, part)
+        Unit(classifier, fold, family, tuple(points[i] for i in family), seed, part, share)
         for fold, family in wanted
     ]
     path = PATHS.get(classifier)
@@ -98,13 +105,13 @@ def cut(
     return sorted(units, key=lambda unit: -max(map(path.cost, unit.points))) if path else units
 
 
-def do_unit(unit: Unit, *, inputs: Inputs, share: bool, threads: int = 1) -> Scored:
+def do_unit(unit: Unit, *, inputs: Inputs, threads: int = 1) -> Scored:
     """Return a unit's result; where inputs were saved, as it was written before, or it is written now."""
     file = _file_of(unit, inputs)
     if file is None:
-        return run_unit(unit, inputs, share=share, threads=threads)
+        return run_unit(unit, inputs, threads=threads)
     if (found := _read(file)) is None:
-        found = run_unit(unit, inputs, share=share, threads=threads)
+        found = run_unit(unit, inputs, threads=threads)
         write_saved(file, lambda stream: np.savez(stream, scores=found.scores, converged=found.converged))
     return found
 
@@ -129,14 +136,11 @@ def _read(file: Path) -> Scored | None:
         return None
 
 
-def run_unit(unit: Unit, inputs: Inputs, *, share: bool, threads: int = 1) -> Scored:
+def run_unit(unit: Unit, inputs: Inputs, *, threads: int = 1) -> Scored:
     """Fit a unit's configurations on the fold's training part and score its test part.
 
     Parameters
     ----------
-    share : bool
-        SVCs take their kernels from the inner products of all rows, which this process then keeps; else each fit
-        computes its own.
     threads : int
         What SVCs that share may use; all else is single-threaded.
     """
@@ -146,14 +150,20 @@ def run_unit(unit: Unit, inputs: Inputs, *, share: bool, threads: int = 1) -> Sc
         points = tuple(fewer_trees(point, part=unit.part) for point in points)
     else:
         fold = Fold(thin(fold.train, y, part=unit.part, seed=unit.seed), fold.test)
-    if unit.classifier != "svc":
+    if unit.classifier != "svc" or not unit.share:
         GRAM.forget()
-    elif share:
+    else:
         gram = GRAM.get(inputs.key, lambda: compute_gram(X, rows_of(inputs.folds), threads=threads))
         return score_kernels(gram, X, y, points, fold=fold, seed=unit.seed, threads=threads)
     if path is None or path.score is None:
         return score_each(X, y, points, classifier=unit.classifier, fold=fold, seed=unit.seed)
     return path.score(X, y, points, fold, unit.seed, f"{inputs.key} {unit.fold}")
+
+
+def forget() -> None:
+    """Keep nothing of a search in this process."""
+    BINNED.forget()
+    GRAM.forget()
 
 
 def resource_of(classifier: str) -> Resource:

@@ -1,5 +1,8 @@
 """A Dask cluster, whose workers do units in place of processes of this machine."""
 
+import os
+import platform
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +18,10 @@ from extract.errors import RequestError
 from extract.memory import available_memory
 
 LOCAL = "local:"
+COMMAND = "dask worker ADDRESS --nworkers -1 --nthreads 1 --memory-limit 0"
 PATIENCE = 30.0  # seconds that a scheduler, and then its first worker, may take to answer
+PROBE = ".tmp-"  # begins the name of a file that is there for a moment
+STEADY = 3.0  # seconds without a new worker after which all that were started are taken to be there
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Cluster:
         Bytes that each may take of what is free.
     killed : type of Exception
         Raised where a unit killed several workers.
+    expected : Expected
+        Of every worker, those that join later too.
     as_completed : callable
         Dask's.
     """
@@ -42,22 +50,69 @@ class Cluster:
     threads: int
     memory: int
     killed: type[Exception]
-    as_completed: Callable[[Sequence[Any]], Any]
+    expected: "Expected"
+    as_completed: Callable[..., Any]
+
+    def everywhere(self, work: Callable[[], object]) -> None:
+        """Call a function of a module once in every worker that answers."""
+        self.client.run(work, on_error="ignore")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a worker must have, to give this machine's results.
+
+    Attributes
+    ----------
+    versions : tuple of (name, version)
+    ask : callable
+        Of a module; returns the worker's own.
+    seen : tuple of str
+        Files and folders that are there under the same paths, and may be read; of a file that `PROBE` names its folder.
+    """
+
+    versions: tuple[tuple[str, str], ...]
+    ask: Callable[[], Mapping[str, str]]
+    seen: tuple[str, ...]
+
+    def check(self) -> None:
+        """Refuse the worker that this is called in.
+
+        Raises
+        ------
+        RequestError
+        """
+        mine, name = self.ask(), f"a worker on {platform.node()}"
+        for what, there in self.versions:
+            if mine.get(what) != there:
+                raise RequestError(
+                    f"Expected the same versions everywhere; {name} has {what} {mine.get(what)}, the machine that "
+                    f"asks {there}. Install the same there, and start the workers again."
+                )
+        for path in self.seen:
+            if not os.access(path, os.R_OK):
+                raise RequestError(
+                    f"Expected {path.split(f'/{PROBE}')[0]} to be seen by all workers; {name} does not see it. Put "
+                    "clips, weights, --cache and --out where all machines have them, under the same paths."
+                )
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """What a worker says of itself."""
+    """What a worker says of itself; `refusal` is empty where it can be taken."""
 
     cores: int
     memory: int
-    versions: Mapping[str, str]
-    blind: Sequence[str]  # folders that it does not see
+    refusal: str
 
 
 @contextmanager
 def connect(
-    address: str, *, folders: Sequence[Path], versions: Callable[[], Mapping[str, str]]
+    address: str,
+    *,
+    folders: Sequence[Path],
+    versions: Callable[[], Mapping[str, str]],
+    inputs: Sequence[Path] = (),
 ) -> Iterator[Cluster]:
     """Connect with a cluster, and refuse one whose workers could not give this machine's results.
 
@@ -66,9 +121,11 @@ def connect(
     address : str
         Of a Dask scheduler, such as ``tcp://192.168.0.5:8786``; ``local:N`` starts one with N workers here.
     folders : sequence of Path
-        What all workers must see, under the same paths.
+        Where results are written: all workers must see them, under the same paths.
     versions : callable
         Of a module; what it returns must be the same everywhere.
+    inputs : sequence of Path
+        What is read, files or folders: all workers must see them, too.
 
     Raises
     ------
@@ -91,7 +148,7 @@ def connect(
             silence_logs="CRITICAL",
         )
         with here, dask.Client(here) as client:
-            yield _check(client, dask, folders, versions)
+            yield _check(client, dask, folders, versions, inputs)
         return
     try:
         client = dask.Client(address, timeout=PATIENCE)
@@ -101,7 +158,8 @@ def connect(
             "give the address that it prints."
         ) from error
     with client:
-        yield _check(client, dask, folders, versions)
+        _wait_for_all(client)
+        yield _check(client, dask, folders, versions, inputs)
 
 
 def _count(address: str) -> int:
@@ -117,31 +175,42 @@ def _count(address: str) -> int:
     return int(number)
 
 
+def _wait_for_all(client: Any) -> None:
+    """Wait for the workers that are being started: threads and memory are shared between all of a machine."""
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError as error:
+        raise RequestError(f"Expected workers of the cluster; it has none. Start some: {COMMAND}.") from error
+    there, since = 0, time.monotonic()
+    while time.monotonic() - since < STEADY:
+        if (now := len(client.scheduler_info(n_workers=-1)["workers"])) != there:
+            there, since = now, time.monotonic()
+        time.sleep(0.1)
+
+
 def _check(
     client: Any,
     dask: Any,
     folders: Sequence[Path],
     versions: Callable[[], Mapping[str, str]],
+    inputs: Sequence[Path],
 ) -> Cluster:
-    try:
-        client.wait_for_workers(1, timeout=PATIENCE)
-    except TimeoutError as error:
-        raise RequestError(
-            "Expected workers of the cluster; it has none. Start some: dask worker ADDRESS --nworkers -1 --nthreads 1."
-        ) from error
     known = client.scheduler_info(n_workers=-1)["workers"]
     several = [name for name, worker in known.items() if worker["nthreads"] > 1]
     if several:
         raise RequestError(
-            f"Expected workers of one thread; {several[0]} has {known[several[0]]['nthreads']}. "
-            "Start them with --nworkers -1 --nthreads 1: a process a core."
+            f"Expected workers of one thread; {several[0]} has {known[several[0]]['nthreads']}. Start them as "
+            f"processes, one a core: {COMMAND}."
         )
-    probes = [folder.resolve() / f".tmp-{uuid.uuid4().hex}" for folder in folders]
-    for probe in probes:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    probes = [folder.resolve() / f"{PROBE}{uuid.uuid4().hex}" for folder in folders]
+    mine, read = tuple(versions().items()), tuple(str(path.resolve()) for path in inputs)
     try:
-        found: dict[str, _Worker] = client.run(_describe, probes, versions)
+        for probe in probes:
+            probe.touch()
+        asked = Expected(mine, versions, (*map(str, probes), *read))
+        found: dict[str, _Worker] = client.run(_describe, asked)
     except (ImportError, AttributeError) as error:
         raise RequestError(
             f"Expected the same program on all workers; one cannot load it ({error}). Install this version there."
@@ -149,31 +218,28 @@ def _check(
     finally:
         for probe in probes:
             probe.unlink(missing_ok=True)
-    mine = versions()
-    for name, worker in found.items():
-        for what, here in mine.items():
-            if worker.versions.get(what) != here:
-                raise RequestError(
-                    f"Expected the same versions everywhere; {name} has {what} {worker.versions.get(what)}, this "
-                    f"machine {here}. Install the same there."
-                )
-        if worker.blind:
-            raise RequestError(
-                f"Expected {worker.blind[0]} to be seen by all workers; {name} does not see it. Put --cache, --out and "
-                "the clips where all machines have them, under the same paths."
-            )
-    beside = Counter(worker["host"] for worker in known.values())
-    each = [(found[name], beside[worker["host"]]) for name, worker in known.items()]
+    for worker in found.values():
+        if worker.refusal:
+            raise RequestError(worker.refusal)
+    hosts = {name: known[name]["host"] for name in found.keys() & known.keys()}
+    beside = Counter(hosts.values())
+    each = [(found[name], known[name].get("memory_limit"), beside[host]) for name, host in hosts.items()]
     return Cluster(
         client,
-        len(known),
-        min(max(1, worker.cores // count) for worker, count in each),
-        min(worker.memory // (2 * count) for worker, count in each),
+        len(each),
+        min(max(1, worker.cores // count) for worker, _, count in each),
+        # Half of what there is, or of what Dask itself lets a worker take before it ends it.
+        min(min(worker.memory // count, limit or worker.memory) // 2 for worker, limit, count in each),
         dask.KilledWorker,
+        Expected(mine, versions, (*(str(folder.resolve()) for folder in folders), *read)),
         dask.as_completed,
     )
 
 
-def _describe(probes: Sequence[Path], versions: Callable[[], Mapping[str, str]]) -> _Worker:
-    blind = [str(probe.parent) for probe in probes if not probe.is_file()]
-    return _Worker(joblib.cpu_count(), available_memory(), versions(), blind)
+def _describe(expected: Expected) -> _Worker:
+    try:
+        expected.check()
+        refusal = ""
+    except RequestError as error:
+        refusal = str(error)
+    return _Worker(joblib.cpu_count(), available_memory(), refusal)

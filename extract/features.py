@@ -3,13 +3,14 @@
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from extract.compute import as_recorded
 from extract.extractors import Extractor, FrozenNetwork, Recipe, features_key, load_extractor
 from extract.progress import Track, no_progress
 from extract.store import Store
@@ -193,8 +194,8 @@ def _compute_apart(
     faces: str,
     workers: Workers,
 ) -> Iterator[int]:
-    """Compute parts in other processes; yields faces done."""
-    recipes = tuple(extractor.recipe for extractor in extractors)
+    """Compute parts in other processes, by what was chosen here: another processor may choose otherwise."""
+    recipes = tuple(replace(e.recipe, compute=as_recorded(e.backend, e.precision)) for e in extractors)
     tasks = [_Task(part, recipes, tuple(keys), store, faces) for part in parts]
     for _, done in run_units(_work, tasks, workers=workers):
         yield done

@@ -24,9 +24,10 @@ def _of_machine() -> int:
 
 
 def _of_container() -> float:
-    """Return what the control group leaves; infinite without one or without a limit."""
+    """Return what the control group leaves, files it would drop included; infinite without one or without a limit."""
     try:
         limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        kinds = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except OSError:
         return float("inf")
-    return float("inf") if limit == "max" else int(limit) - int(used)
+    return float("inf") if limit == "max" else int(limit) - int(used) + int(kinds["inactive_file"])

@@ -46,6 +46,7 @@ def search_clips(
             missing.append(clip)
         else:
             yield Searched(clip, index)
+    missing.reverse()  # `data_begun` comes from the other end
     work = partial(_search, settings=settings, store=store)
     for _, searched in run_units(work, _units(missing, count(workers)), workers=workers, patience=PATIENCE):
         yield from searched

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ import joblib
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from extract.cluster import Cluster
+from extract.cluster import Cluster, Expected
 from extract.errors import RequestError
 
 U = TypeVar("U")
@@ -30,12 +31,13 @@ DEATHS = (
 # Of loky's, for a pool that lost a worker: what was in hand is repeated.
 warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
 PATIENCE = 30.0  # seconds of work below which no other process need be started: to start takes some ten
+SILENCE = 60.0  # seconds without a unit finished after which one looks whether a cluster has workers
 # Of the process of `ahead`. The C library would hand back what a picture took, and ask for it again for the next one.
 ALONE = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     **dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(256 << 20)),
 }
-_ahead: list[ProcessPoolExecutor] = []  # pools of `ahead` that are at work
+_ahead: list[Future[None]] = []  # what `ahead` has begun
 _allowed: dict[str, int] = {}  # threads of this process, where it is a worker
 
 
@@ -110,7 +112,8 @@ def _patiently(work: Callable[[U], R], left: dict[int, U], patience: float) -> I
         result = work(left.pop(number))
         took = time.perf_counter() - begun
         yield number, result
-        if place and took * len(left) / (1 + len(_ahead)) > patience:  # those of `ahead` take their share
+        others = sum(not future.done() for future in _ahead)  # take their share
+        if place and took * len(left) / (1 + others) > patience:
             return
 
 
@@ -172,9 +175,8 @@ def ahead(work: Callable[[], object]) -> Iterator[None]:
         be killed at any time.
     """
     pool = ProcessPoolExecutor(1, env=ALONE)
-    _ahead.append(pool)
     try:
-        pool.submit(_alone, work, os.getpid())
+        _ahead.append(pool.submit(_alone, work, os.getpid()))
         yield
     finally:
         _ahead.pop()
@@ -196,25 +198,42 @@ def _one(work: Callable[[U], R], number: int, unit: U, share: int, parent: int) 
 def _on_cluster(work: Callable[[U], R], units: Sequence[U], cluster: Cluster) -> Iterator[tuple[int, R]]:
     """Let Dask's workers do units, those that join meanwhile too; what a killed one had in hand goes to another."""
     # Not by joblib's Dask backend, which does units in this process where there is one worker, and counts them once.
-    waiting = cluster.client.map(
-        partial(_one_far, work, cluster.threads), range(len(units)), units, pure=False, key="unit"
-    )
+    one = partial(_one_far, work, cluster.threads, cluster.expected)
+    waiting = set(cluster.client.map(one, range(len(units)), units, pure=False, key="unit"))
     try:
-        for done in cluster.as_completed(waiting):
-            yield done.result()
-            waiting.remove(done)
+        while waiting:
+            for done in _done(waiting, cluster):
+                waiting.remove(done)
+                yield done.result()
     except cluster.killed as error:
         raise RequestError(
             f"Expected workers that live; the cluster gave a unit up after it had killed several ({error}). Memory "
             "may be short: start fewer workers on each machine."
         ) from error
     finally:
-        cluster.client.cancel(waiting)
+        cluster.client.cancel(list(waiting))
 
 
-def _one_far(work: Callable[[U], R], share: int, number: int, unit: U) -> tuple[int, R]:
+def _done(waiting: Collection[Any], cluster: Cluster) -> Iterator[Any]:
+    """Yield what is finished, until nothing was for a while; say so where nobody is at work."""
+    try:
+        yield from cluster.as_completed(list(waiting), timeout=SILENCE)
+    except TimeoutError:
+        workers = cluster.client.scheduler_info(n_workers=-1)["workers"].values()
+        if not any(worker["status"] == "running" for worker in workers):
+            warnings.warn("No worker of the cluster is at work: waiting for one.", stacklevel=2)
+
+
+def _one_far(work: Callable[[U], R], share: int, expected: Expected, number: int, unit: U) -> tuple[int, R]:
+    _admit(expected)
     limit_threads(share)
     return number, work(unit)
+
+
+@cache
+def _admit(expected: Expected) -> None:
+    """Refuse the worker that this is, unless it has what is expected; asked once a process."""
+    expected.check()
 
 
 def limit_threads(share: int) -> None:

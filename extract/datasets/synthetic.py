@@ -7,7 +7,7 @@ identity, shown or put in, is on both sides.
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -138,27 +138,42 @@ def generate(
 
 
 @contextmanager
-def begun(settings: SyntheticSettings, folder: Path, *, workers: Workers) -> Iterator[None]:
+def begun(
+    settings: SyntheticSettings,
+    folder: Path,
+    *,
+    workers: Workers,
+    then: Callable[[Sequence[Path]], object] | None = None,
+) -> Iterator[None]:
     """Make clips in another process while this one prepares something else, and then makes the rest by `generate`.
 
     Nothing happens where clips are to be made by one worker or by a cluster, or on one core.
+
+    Parameters
+    ----------
+    then : callable, optional
+        What the other process does with the clips, in their order, when none is left to make; as `ahead` takes it.
     """
     alone = not isinstance(workers, int) or workers < 2 or cores() < 2
     if alone or (folder / "clips.csv").exists():
         yield
         return
-    with ahead(partial(_make_first, settings, folder)):
+    with ahead(partial(_make_first, settings, folder, then)):
         yield
     _sweep(folder)  # what it had in hand
 
 
-def _make_first(settings: SyntheticSettings, folder: Path) -> None:
+def _make_first(
+    settings: SyntheticSettings, folder: Path, then: Callable[[Sequence[Path]], object] | None
+) -> None:
     """Make the clips that are missing, from the first on."""
     subjects = _known_subjects(settings)
     clips = _plan(settings, [subject.name for subject in subjects])
     _claim(folder, settings)
     for clip in clips:
         _make(clip, settings=settings, folder=folder)
+    if then:  # the last ones may be in the hands of others
+        then([path for clip in clips if (path := folder / clip.path).exists()])
 
 
 def _make(clip: _Clip, *, settings: SyntheticSettings, folder: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import classify.partition
 import classify.protocols
-from classify.models import CLASSIFIERS, Classifier
+from classify.models import CLASSIFIERS, Classifier, Values
 from classify.protocols import Fold
 
 COLUMNS = ["clip", "identity", "source_identity", "label", "attack", "split"]
@@ -131,7 +131,8 @@ def register(monkeypatch):
     """Register a classifier for the length of a test."""
 
     def add(name, build, parameters=("C",)):
-        kind = Classifier(name, build, "decision_function", parameters)
+        anything = {parameter: Values("anything", lambda value: True) for parameter in parameters}
+        kind = Classifier(name, build, "decision_function", anything)
         monkeypatch.setitem(CLASSIFIERS._entries, name, kind)
 
     return add

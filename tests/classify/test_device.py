@@ -8,6 +8,7 @@ from classify import device, models
 from classify.device import boosting_device, processes
 from classify.models import CLASSIFIERS
 from classify.search import search
+from extract.workers import cores
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +52,8 @@ def test_a_gpu_is_used_where_there_is_one(built, driver, expected, monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", load)
     assert boosting_device() == expected
     assert CLASSIFIERS["xgboost"].build({}, 0).get_params()["device"] == expected
-    assert processes("xgboost", 4) == (1 if expected == "cuda" else 4)
-    assert processes("svc", 4) == 4
+    assert processes("xgboost", -1) == (1 if expected == "cuda" else cores())
+    assert [processes("svc", n_jobs) for n_jobs in (1, -1, cores() + 3)] == [1, cores(), cores()]
 
 
 @pytest.mark.skipif(boosting_device() == "cuda", reason="of a machine without a GPU")

@@ -34,9 +34,14 @@ def test_saved_inputs_travel_as_the_name_of_their_folder(table, tmp_path):
 
 def test_what_is_saved_again_is_opened_again(table, tmp_path):
     X, y, folds = table
-    first = pickle.loads(pickle.dumps(save_inputs(X, y, folds, parent=tmp_path)))
-    (first.folder / "X.npy").unlink()
-    second = pickle.loads(pickle.dumps(save_inputs(X + 1, y, folds, parent=tmp_path)))
+    file = tmp_path / "features.npy"
+    opened = []
+    for rows in (X, X + 1):
+        np.save(file.with_suffix(".new.npy"), rows)
+        file.with_suffix(".new.npy").rename(file)
+        mapped = np.load(file, mmap_mode="r")
+        opened.append(pickle.loads(pickle.dumps(save_inputs(mapped, y, folds, parent=tmp_path))))
+    first, second = opened
     assert second.folder == first.folder
     assert second.key != first.key
     assert second.X.tolist() == (X + 1).tolist()
@@ -60,7 +65,9 @@ def test_features_that_are_mapped_stay_where_they_are(table, tmp_path):
     same(arrived, inputs)
 
 
-@pytest.mark.parametrize("part", [lambda X: X[10:], lambda X: X[:, :2], lambda X: X[::2]])
+@pytest.mark.parametrize(
+    "part", [lambda X: X[10:], lambda X: X[:, :2], lambda X: X[::2], lambda X: X[::-1], lambda X: X[:, ::-1]]
+)
 def test_a_part_of_mapped_features_is_saved(table, tmp_path, part):
     X, y, folds = table
     np.save(tmp_path / "features.npy", X)
@@ -70,17 +77,36 @@ def test_a_part_of_mapped_features_is_saved(table, tmp_path, part):
     assert pickle.loads(pickle.dumps(inputs)).X.tolist() == some.tolist()
 
 
-def test_the_folder_is_that_of_labels_and_folds(table, tmp_path):
+def test_mapped_features_that_were_changed_in_memory_are_saved(table, tmp_path):
+    X, y, folds = table
+    np.save(tmp_path / "features.npy", X)
+    changed = np.load(tmp_path / "features.npy", mmap_mode="c")
+    changed[0] = 7
+    inputs = save_inputs(changed, y, folds, parent=tmp_path / "search")
+    assert pickle.loads(pickle.dumps(inputs)).X.tolist() == changed.tolist()
+
+
+def test_mapped_features_whose_file_is_gone_are_saved(table, tmp_path):
+    X, y, folds = table
+    np.save(tmp_path / "features.npy", X)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    (tmp_path / "features.npy").unlink()
+    inputs = save_inputs(mapped, y, folds, parent=tmp_path / "search")
+    assert pickle.loads(pickle.dumps(inputs)).X.tolist() == X.tolist()
+
+
+def test_the_folder_is_that_of_features_labels_and_folds(table, tmp_path):
     X, y, folds = table
     first = save_inputs(X, y, folds, parent=tmp_path)
     assert save_inputs(X, y, folds, parent=tmp_path).folder == first.folder
     others = [
+        (X + 1, y, folds),
         (X, 1 - y, folds),
         (X, y, folds[:2]),
         (X, y, folds[::-1]),
         (X, y, [Fold(f.train[1:], f.test) for f in folds]),
     ]
-    assert len({save_inputs(*other, parent=tmp_path).folder for other in others} | {first.folder}) == 5
+    assert len({save_inputs(*other, parent=tmp_path).folder for other in others} | {first.folder}) == 6
 
 
 def test_a_folder_that_is_not_seen_is_said(tmp_path):

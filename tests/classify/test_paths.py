@@ -15,7 +15,7 @@ from classify.search import search
 GRIDS = {
     "logistic_regression": {"C": [0.001, 0.1, 10.0]},
     "svc": {"kernel": ["rbf", "poly"], "C": [0.01, 1.0, 100.0], "gamma": ["scale", 0.3]},
-    # odd numbers of trees: a score of exactly one half is fake here and real in scikit-learn
+    # odd numbers of trees: where a score is exactly one half, scikit-learn's own rounding decides
     "random_forest": {"n_estimators": [5, 11, 3], "max_depth": [None, 3, 6], "min_samples_leaf": [1, 3]},
     "xgboost": {
         "n_estimators": [3, 9],

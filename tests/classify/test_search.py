@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from xgboost import XGBClassifier
 
 import classify.search
+import classify.units
 from classify import fitting
 from classify.fitting import fit_fold_models
 from classify.folds import fold_numbers
@@ -22,7 +23,7 @@ from extract.errors import RequestError
 from extract.workers import cores
 
 SEED = 3
-# Forests have odd numbers of fully grown trees: a score of exactly one half is fake here and real in scikit-learn.
+# Odd numbers of fully grown trees: where a score is exactly one half, scikit-learn's own rounding decides.
 GRIDS = {
     "logistic_regression": {"C": [0.001, 0.1, 10.0]},
     "svc": {"kernel": ["rbf"], "C": [0.1, 1.0, 10.0], "gamma": ["scale", 0.5]},
@@ -331,7 +332,7 @@ def test_one_given_fold_is_enough(noisy):
     assert found.configurations["auc"].max() == evaluate(y[40:60], found.scores[40:60], threshold=0.0)["auc"]
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, -1])
+@pytest.mark.parametrize("n_jobs", [1, 2, -1, 64])
 @every_classifier
 def test_processes_and_threads_are_no_more_than_asked_for(name, n_jobs, find, monkeypatch):
     seen, real = [], classify.search.run_units
@@ -342,4 +343,50 @@ def test_processes_and_threads_are_no_more_than_asked_for(name, n_jobs, find, mo
 
     monkeypatch.setattr(classify.search, "run_units", run_units)
     find(name, n_jobs=n_jobs)
-    assert seen == [cores() if n_jobs == -1 else n_jobs]
+    assert seen == [cores() if n_jobs == -1 else min(n_jobs, cores())]
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "why"),
+    [
+        ("svc", {"kernel": ["poly"], "degree": [2, 3]}, "Expected a grid over C, kernel, gamma for svc; got"),
+        ("random_forest", {"bootstrap": [False]}, "for random_forest; got 'bootstrap'"),
+        ("random_forest", {"max_features": [1]}, "shares such as 1.0 for random_forest.max_features; got 1"),
+    ],
+)
+def test_what_a_classifier_does_not_tune_is_refused(name, grid, why, find):
+    with pytest.raises(RequestError, match=why):
+        find(name, grid=grid)
+
+
+# -- a search of SVCs that is continued with other memory ------------------------------------------------------
+
+
+@pytest.fixture
+def continued(find, tmp_path, monkeypatch):
+    """Search SVCs in a folder, with so much memory; how many units were fitted, and what was said."""
+
+    def run(memory):
+        fitted, said, real = [], [], classify.units.run_unit
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                classify.units, "run_unit", lambda unit, *a, **k: fitted.append(unit) or real(unit, *a, **k)
+            )
+            find("svc", folder=tmp_path, memory=memory, say=said.append)
+        return len(fitted), said
+
+    return run
+
+
+def test_a_search_that_shared_starts_anew_where_memory_has_become_short(continued):
+    assert continued(2**30) == (2 * 3, [])
+    fitted, said = continued(1)
+    assert fitted == 6 * 3
+    assert "more than the 0.0 GB that they may" in said[0]
+
+
+def test_a_search_that_did_not_share_goes_on_so(continued):
+    assert continued(1)[0] == 6 * 3
+    fitted, said = continued(2**30)
+    assert fitted == 0
+    assert said[0].startswith("SVC: goes on as it was begun")

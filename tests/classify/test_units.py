@@ -26,7 +26,7 @@ every_classifier = pytest.mark.parametrize("name", list(GRIDS))
 def units(name, *, folds=3, share=True):
     points = list(ParameterGrid(GRIDS[name]))
     alike = families(points, classifier=name, share=share)
-    return points, cut(list(product(range(folds), alike)), points, classifier=name, seed=1)
+    return points, cut(list(product(range(folds), alike)), points, classifier=name, seed=1, share=share)
 
 
 @every_classifier
@@ -52,6 +52,16 @@ def test_a_unit_may_be_one_configuration(name):
     points, found = units(name, share=False)
     assert len(found) == 3 * len(points)
     assert all(len(unit.configurations) == 1 for unit in found)
+
+
+def test_values_that_are_equal_and_mean_something_else_are_not_fitted_together():
+    points = [{"max_features": 1}, {"max_features": 1.0}]
+    assert families(points, classifier="random_forest") == [(0,), (1,)]
+
+
+def test_a_result_of_shared_products_has_a_name_of_its_own():
+    unit = units("svc")[1][0]
+    assert unit.name == replace(unit, configurations=(7,)).name != replace(unit, share=False).name
 
 
 @every_classifier
@@ -80,7 +90,7 @@ def test_a_unit_returns_what_separate_fits_return(name, noisy):
     fold = Fold(np.arange(0, 44), np.arange(44, 66))
     kind = CLASSIFIERS[name]
     for unit in units(name, folds=1)[1]:
-        found = run_unit(unit, Inputs(X, y, [fold]), share=False)
+        found = run_unit(replace(unit, share=False), Inputs(X, y, [fold]))
         for point, scores in zip(unit.points, found.scores, strict=True):
             alone = kind.score(kind.build(point, 1).fit(X[fold.train], y[fold.train]), X[fold.test])
             np.testing.assert_array_equal(scores, alone)
@@ -125,7 +135,7 @@ def counted(monkeypatch):
 def test_a_finished_unit_is_never_repeated(name, saved, counted):
     unit = units(name, folds=1)[1][0]
     assert not is_done(unit, saved)
-    one, two = (do_unit(unit, inputs=saved, share=True) for _ in range(2))
+    one, two = (do_unit(unit, inputs=saved) for _ in range(2))
     assert is_done(unit, saved)
     assert len(counted) == 1
     assert one.scores.tobytes() == two.scores.tobytes()
@@ -135,13 +145,13 @@ def test_a_finished_unit_is_never_repeated(name, saved, counted):
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:100], lambda data: b"nothing"])
 def test_a_spoilt_result_is_computed_again(saved, counted, damage):
     unit = units("svc", folds=1)[1][0]
-    whole = do_unit(unit, inputs=saved, share=True)
+    whole = do_unit(unit, inputs=saved)
     file = saved.folder / "units" / f"{unit.name}.npz"
     file.write_bytes(damage(file.read_bytes()))
-    again = do_unit(unit, inputs=saved, share=True)
+    again = do_unit(unit, inputs=saved)
     assert len(counted) == 2
     assert again.scores.tobytes() == whole.scores.tobytes()
-    assert do_unit(unit, inputs=saved, share=True).scores.tobytes() == whole.scores.tobytes()
+    assert do_unit(unit, inputs=saved).scores.tobytes() == whole.scores.tobytes()
     assert len(counted) == 2
 
 
@@ -149,7 +159,7 @@ def test_a_unit_that_fails_leaves_nothing(saved, monkeypatch):
     unit = units("svc", folds=1)[1][0]
     monkeypatch.setattr(classify.units, "run_unit", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        do_unit(unit, inputs=saved, share=True)
+        do_unit(unit, inputs=saved)
     assert not (saved.folder / "units").exists()
 
 
@@ -158,17 +168,17 @@ def test_without_a_folder_nothing_is_written(noisy, tmp_path, monkeypatch):
     X, y = noisy()
     inputs = Inputs(X, y, [Fold(np.arange(0, 44), np.arange(44, 66))])
     unit = units("svc", folds=1)[1][0]
-    do_unit(unit, inputs=inputs, share=True)
+    do_unit(unit, inputs=inputs)
     assert not is_done(unit, inputs)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["svc", "random_forest"])
 def test_inner_products_are_kept_for_svcs_only(name, saved):
-    do_unit(units("svc", folds=1)[1][0], inputs=saved, share=True)
+    do_unit(units("svc", folds=1)[1][0], inputs=saved)
     kept = GRAM.value
     assert kept.products.shape == (66, 66)
-    do_unit(units(name, folds=1)[1][1], inputs=saved, share=True)
+    do_unit(units(name, folds=1)[1][1], inputs=saved)
     assert GRAM.value is (kept if name == "svc" else None)
     GRAM.forget()
 
@@ -204,12 +214,12 @@ def test_a_unit_with_fewer_trees_fits_those(name, noisy):
     X, y = noisy()
     inputs = Inputs(X, y, [Fold(np.arange(0, 44), np.arange(44, 66))])
     for unit in units(name, folds=1)[1]:
-        found = run_unit(replace(unit, part=3), inputs, share=True)
+        found = run_unit(replace(unit, part=3), inputs)
         for point, scores in zip(unit.points, found.scores, strict=True):
             small = replace(
                 unit, configurations=(0,), points=({**point, "n_estimators": point["n_estimators"] // 3},)
             )
-            assert run_unit(small, inputs, share=True).scores[0].tobytes() == scores.tobytes()
+            assert run_unit(small, inputs).scores[0].tobytes() == scores.tobytes()
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "svc"])
@@ -217,7 +227,7 @@ def test_a_unit_on_fewer_rows_fits_those(name, noisy):
     X, y = noisy()
     fold = Fold(np.arange(0, 44), np.arange(44, 66))
     unit = replace(units(name, folds=1)[1][0], part=3)
-    found = run_unit(unit, Inputs(X, y, [fold]), share=True)
+    found = run_unit(unit, Inputs(X, y, [fold]))
     rows = thin(fold.train, y, part=3, seed=1)
-    expected = run_unit(replace(unit, part=1), Inputs(X, y, [Fold(rows, fold.test)]), share=True)
+    expected = run_unit(replace(unit, part=1), Inputs(X, y, [Fold(rows, fold.test)]))
     np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-12)

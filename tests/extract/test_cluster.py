@@ -1,17 +1,20 @@
 import os
+import platform
 import signal
 import sys
 import time
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import joblib
 import pytest
 
+from classify.units import forget
 from extract import cluster as clusters
-from extract.cluster import connect
+from extract.cluster import Expected, connect
 from extract.errors import RequestError
-from extract.workers import cores, count, run_units, threads
+from extract.workers import _done, cores, count, run_units, threads
 
 distributed = pytest.importorskip("distributed")
 
@@ -54,6 +57,25 @@ def die_once(unit, *, folder, at, times=1):
     return unit * 10
 
 
+@by_value
+def keep(unit):
+    from classify.units import GRAM
+
+    GRAM.get("a search", lambda: unit)
+
+
+@by_value
+def kept(unit):
+    from classify.units import GRAM
+
+    return GRAM.key
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    monkeypatch.setattr(clusters, "STEADY", 0.5)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     with connect("local:2", folders=[tmp_path_factory.mktemp("seen")], versions=versions) as found:
@@ -76,6 +98,12 @@ def test_loops_inside_a_unit_stay_in_its_worker(cluster):
     assert os.getpid() not in {pid for pid, _, _ in found}
     assert {share for _, share, _ in found} == {cluster.threads}
     assert all(nested == {pid} for pid, _, nested in found)
+
+
+def test_every_worker_forgets_what_it_kept(cluster):
+    list(run_units(keep, range(4), workers=cluster))
+    cluster.everywhere(forget)
+    assert set(dict(run_units(kept, range(4), workers=cluster)).values()) == {""}
 
 
 def test_an_error_comes_as_it_is(cluster):
@@ -105,8 +133,11 @@ def test_a_unit_that_kills_every_worker_is_given_up(tmp_path):
 def refused(tmp_path):
     """Return why a cluster is refused."""
 
-    def why(address, *, versions=versions):
-        with pytest.raises(RequestError) as raised, connect(address, folders=[tmp_path], versions=versions):
+    def why(address, *, versions=versions, inputs=()):
+        with (
+            pytest.raises(RequestError) as raised,
+            connect(address, folders=[tmp_path], versions=versions, inputs=inputs),
+        ):
             pass
         assert list(tmp_path.iterdir()) == []
         return str(raised.value)
@@ -144,27 +175,40 @@ def address(cluster):
 
 def test_a_running_cluster_is_found_by_its_address(address, cluster, tmp_path):
     with connect(address, folders=[tmp_path], versions=versions) as found:
-        assert replace(found, client=None, memory=0) == replace(cluster, client=None, memory=0)
+        assert (found.workers, found.threads) == (cluster.workers, cluster.threads)
         assert dict(run_units(SQUARE, range(3), workers=found)) == {0: 0, 1: 1, 2: 4}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_versions_are_refused(address, refused):
     why = refused(address, versions=other_versions)
-    assert why.startswith("Expected the same versions everywhere; tcp://127.0.0.1:")
-    assert " has python " in why
+    assert why.startswith(f"Expected the same versions everywhere; a worker on {platform.node()} has python ")
+    assert why.endswith("Install the same there, and start the workers again.")
 
 
-@by_value
-def blind(probes, versions):
-    from extract.cluster import _Worker
-
-    return _Worker(2, 2**30, {"python": "3"}, [str(probe.parent) for probe in probes])
+def test_data_that_a_worker_does_not_see_is_refused(address, refused, tmp_path):
+    why = refused(address, inputs=[tmp_path / "clips"])
+    assert why.startswith(f"Expected {tmp_path / 'clips'} to be seen by all workers; a worker on ")
 
 
-def test_a_folder_that_a_worker_does_not_see_is_refused(address, refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(clusters, "_describe", blind)
-    assert refused(address).startswith(f"Expected {tmp_path} to be seen by all workers; tcp://")
+def test_a_folder_that_a_worker_sees_another_of_is_refused(tmp_path):
+    with pytest.raises(RequestError, match=f"Expected {tmp_path} to be seen by all workers; a worker on "):
+        Expected((), dict, (str(tmp_path / f"{clusters.PROBE}1"),)).check()
+
+
+def test_a_worker_that_joins_later_is_checked_too(cluster):
+    later = replace(cluster, expected=replace(cluster.expected, versions=(("python", "2"),)))
+    with pytest.raises(RequestError, match="has python 3, the machine that asks 2"):
+        list(run_units(SQUARE, range(3), workers=later))
+
+
+def test_that_nobody_is_at_work_is_said():
+    def as_completed(futures, timeout):
+        raise TimeoutError
+
+    client = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": {"a": {"status": "paused"}}})
+    with pytest.warns(UserWarning, match="No worker of the cluster is at work"):
+        assert list(_done({1}, SimpleNamespace(client=client, as_completed=as_completed))) == []
 
 
 def test_no_workers_and_workers_of_several_threads_are_refused(refused, dask, scheduler, monkeypatch):
@@ -172,4 +216,13 @@ def test_no_workers_and_workers_of_several_threads_are_refused(refused, dask, sc
     assert refused(scheduler).startswith("Expected workers of the cluster; it has none")
     monkeypatch.setattr(clusters, "PATIENCE", 60.0)
     with dask("worker", scheduler, "--nthreads", "2"):
-        assert " has 2. Start them with --nworkers -1 --nthreads 1" in refused(scheduler)
+        assert " has 2. Start them as processes, one a core: dask worker" in refused(scheduler)
+
+
+def test_memory_is_no_more_than_dask_lets_a_worker_take(dask, scheduler, tmp_path):
+    limits = ["--nthreads", "1", "--memory-limit", "300MB"]
+    with (
+        dask("worker", scheduler, *limits),
+        connect(scheduler, folders=[tmp_path], versions=versions) as found,
+    ):
+        assert found.memory == 150_000_000

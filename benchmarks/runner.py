@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from benchmarks.data import EXTERNAL, FoundFaces, find_all_faces, perturbed_faces
 from benchmarks.judge import NESTED, Judging, judge
@@ -246,7 +247,9 @@ def _run_unit(
         seed=suite.seed,
         replicates=suite.replicates,
     )
-    unit = judge(found, scored, inside=_inside(found, plan, columns), how=how)
+    # Threads would cost more than they give on sums as small as these, and could order them otherwise.
+    with threadpool_limits(limits=1):
+        unit = judge(found, scored, inside=_inside(found, plan, columns), how=how)
     write_unit(final, found=found, unit=unit, scratch=final.parents[2] / "scratch")
     remove(search_folder(final))
 

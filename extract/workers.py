@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import joblib
 from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
 from extract.cluster import Cluster, Expected
 from extract.errors import RequestError
@@ -91,7 +91,7 @@ def run_units(
     Raises
     ------
     RequestError
-        Workers are killed, three one after another, while no unit finishes.
+        Workers are killed, three one after another, while no unit finishes; one cannot read what it is given.
     Exception
         Whatever `work` raises, as it is.
     """
@@ -131,6 +131,14 @@ def _in_processes(
                     deaths = 0
                     yield number, result
         except BrokenProcessPool as error:
+            if not isinstance(
+                error, TerminatedWorkerError
+            ):  # nobody was killed: it could not be read over there
+                reason = str(error.__cause__).strip().strip("'\"").splitlines()[-1]
+                raise RequestError(
+                    f"Expected work that a worker can read; got {reason}. Run again, and leave cache and results alone "
+                    "meanwhile."
+                ) from error
             deaths += 1
             if deaths == DEATHS:
                 raise RequestError(

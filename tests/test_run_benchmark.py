@@ -639,6 +639,14 @@ def request_errors(tmp_path, suite, data):
         ),
         "no processes": ((*base, "--data", data, "--jobs", "0"), "--jobs of at least 1"),
         "a file as cache": ((*base, "--data", data, "--cache", video), "is a file"),
+        "a file as a cluster's cache": (
+            (*base, "--data", data, "--cluster", "local:1", "--cache", video),
+            f"{video} is a file",
+        ),
+        "a cluster and workers": (
+            (*base, "--data", data, "--cluster", "local:1", "--workers", "1"),
+            "--workers or --cluster",
+        ),
         "a file as results": ((*base, "--data", data, "--out", video), "is a file"),
         "a strange folder as results": ((*base, "--data", data, "--out", data), "holds other files"),
         "no results": (("report", tmp_path), "no run.json"),
@@ -646,7 +654,7 @@ def request_errors(tmp_path, suite, data):
     }
 
 
-@pytest.mark.parametrize("case", range(39))
+@pytest.mark.parametrize("case", range(41))
 def test_a_wrong_request_is_one_clear_line_and_status_2(case, cli, data, quick, tmp_path, monkeypatch):
     monkeypatch.setattr("extract.hub._ask", lambda: False)
     name, (words, expected) = list(request_errors(tmp_path, quick(), data).items())[case]

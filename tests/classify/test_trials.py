@@ -7,6 +7,7 @@ from sklearn import metrics
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+from classify import trials
 from classify.metrics import SELECTION
 from classify.trials import INNER, Task, Trial, run_tasks
 from extract.errors import RequestError
@@ -137,6 +138,14 @@ class Watched(Column):
     def decision_function(self, X):
         self.seen.append((self.fitted_on, set(X[:, 0])))
         return super().decision_function(X)
+
+
+@pytest.mark.parametrize("how", ["exhaustive", "halving"])
+def test_parameters_are_searched_as_asked(how, outcome, rows, monkeypatch):
+    seen, real = [], trials.search
+    monkeypatch.setattr(trials, "search", lambda *a, **k: seen.append(k["how"]) or real(*a, **k))
+    outcome(task(rows), grid={"C": [0.01, 1.0]}, how=how)
+    assert seen == [how]
 
 
 def test_parameters_are_chosen_on_folds_of_other_persons(rows, outcome, register, monkeypatch):

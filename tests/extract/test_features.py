@@ -351,6 +351,13 @@ def test_plugins_stay_in_this_process(rows, store, monkeypatch, track):
     assert len(stored(ours, store, rows)) == 24
 
 
+def test_others_compute_by_what_was_chosen_here(rows, store, monkeypatch):
+    given, ours = in_this_process(monkeypatch), network()
+    compute(rows, [ours], store, workers=2)
+    assert ours.recipe.compute == ComputeSettings("auto", "auto")
+    assert {task.recipes[0].compute for task, _ in given} == {ComputeSettings(ours.backend, ours.precision)}
+
+
 def test_weights_that_change_before_another_process_reads_them_are_refused(
     rows, store, tmp_path, monkeypatch
 ):

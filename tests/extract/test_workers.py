@@ -200,6 +200,18 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, end):
     assert none_alive([int(file.name) for file in tmp_path.iterdir()])
 
 
+class Unreadable:
+    def __reduce__(self):
+        return int, ("what is gone",)
+
+
+def test_what_a_worker_cannot_read_is_not_taken_for_killed():
+    with pytest.raises(
+        RequestError, match="Expected work that a worker can read; got ValueError: invalid literal"
+    ):
+        list(run_units(SQUARE, [Unreadable(), Unreadable()], workers=2))
+
+
 def test_a_process_ahead_is_counted_on(tmp_path):
     with ahead(partial(time.sleep, 100)):
         found = dict(run_units(slow_here, [0.05] * 20, workers=2, patience=0.6))

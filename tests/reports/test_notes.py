@@ -46,6 +46,16 @@ def test_the_notes_say_what_the_figures_are(make_run):
     assert "[In brackets] as published: Somebody & Co. 2025, table_1." in notes
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"nested": True}, {"protocol": "official"}], ids=["flat", "nested", "given"]
+)
+def test_a_search_by_halving_is_said(make_run, settings):
+    words = " By halving: most configurations were tried with few trees or faces only."
+    for table in (main_table, models_table, thresholds_table):
+        assert words in " ".join(table(make_run(search="halving", **settings)).notes)
+        assert words not in " ".join(table(make_run(**settings)).notes)
+
+
 def test_fits_that_did_not_converge_are_named(make_run):
     run = make_run()
     assert "Not converged: MobileNetV2 with Logistic regression." in main_table(run).notes

@@ -201,3 +201,13 @@ def test_a_nested_run_reads_back_as_it_was_made(write_run, run):
         table = make(run)
         assert (table and markdown(table)) == ((other := make(again)) and markdown(other))
     assert [unit.nested for unit in again.units.values()] == [unit.nested for unit in run.units.values()]
+
+
+# -- the tables' files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", [thresholds_table, attacks_table, groups_table])
+def test_no_column_of_a_file_mixes_flat_and_nested_figures(table, run, make_run):
+    assert "out-of-fold" not in set(table(run).frame["data"])
+    assert "nested" in set(table(run).frame["data"])
+    assert "out-of-fold" in set(table(make_run()).frame["data"])

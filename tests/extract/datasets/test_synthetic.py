@@ -135,6 +135,12 @@ def test_a_killed_run_continues_to_the_same_bytes(demo, tmp_path):
     assert content(folder) == whole
 
 
+def test_what_follows_gets_the_clips_that_are_there(demo):
+    given = []
+    synthetic._make_first(TINY, demo, given.extend)
+    assert given == [demo / path for path in clips(demo)["path"]]
+
+
 def test_what_another_process_began_is_finished_with_the_same_bytes(demo, tmp_path):
     with begun(TINY, tmp_path, workers=2):
         deadline = time.monotonic() + 60
@@ -221,6 +227,13 @@ def test_missing_landmarks_come_from_the_nearest_frame(filmed):
     frames, landmarks = filmed[0]
     gap = np.stack([frames[0], np.full_like(frames[0], 128), np.full_like(frames[0], 128), frames[1]])
     np.testing.assert_allclose(find_landmarks(gap), landmarks[[0, 0, 1, 1]], atol=0.25)
+
+
+def test_a_small_face_is_found_where_there_is_no_large_one(filmed):
+    frames, landmarks = filmed[0]
+    small = np.full_like(frames, 128)
+    small[:, 80:176, 80:176] = [cv2.resize(f, (96, 96), interpolation=cv2.INTER_AREA) for f in frames]
+    np.testing.assert_allclose(find_landmarks(small), 80 + landmarks * 96 / 256, atol=2)
 
 
 def test_a_clip_without_a_face_is_not_passed_off_as_fake():

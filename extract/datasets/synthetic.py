@@ -29,7 +29,7 @@ from extract.progress import Track, no_progress
 from extract.workers import PATIENCE, Workers, ahead, cores, run_units
 
 FRAMES_PER_SECOND = 12
-VERSION = 2  # of the pictures: raise it when the same settings give other clips
+VERSION = 3  # of the pictures: raise it when the same settings give other clips
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 

@@ -36,7 +36,7 @@ def contents(folder, part):
     return {path.name: path.read_bytes() for path in sorted((run / part).iterdir())}
 
 
-SOME = pytest.param(("faces", "search"), id="some")
+SOME = pytest.param(("search",), id="search")
 EVERY = pytest.param(tuple(STAGES), id="every", marks=pytest.mark.slow)
 
 

@@ -117,6 +117,7 @@ def test_a_killed_worker_costs_the_unit_in_its_hand(cluster, tmp_path):
     assert len(list(tmp_path.glob("3-*"))) == 2
 
 
+@pytest.mark.slow
 def test_a_unit_that_kills_every_worker_is_given_up(tmp_path):
     work = partial(die_once, folder=tmp_path, at=1, times=99)
     with (

@@ -1,20 +1,25 @@
 """What another process begins while this one imports and builds networks: the demo's clips, and their faces.
 
-Nothing here imports torch, which takes as long as a dozen clips.
+Nothing here imports torch, which takes as long as a dozen clips, nor what only this process needs.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.machine import Machine
-from benchmarks.suite import Suite
 from extract.datasets.synthetic import SyntheticSettings, begun, recipe
 from extract.faces import FaceSettings
 from extract.files import digest
 from extract.searching import Clip, search_clips
 from extract.store import Store
+
+if TYPE_CHECKING:
+    from benchmarks.machine import Machine
+    from benchmarks.suite import Suite
 
 
 @contextmanager

@@ -26,6 +26,7 @@ def score_forests(
     }
     deepest = {**points[int(np.argmax(limits))], "n_estimators": max(sizes)}
     train, labels, test = X[fold.train], y[fold.train], X[fold.test]
+    missing = bool(np.isnan(train).any())
     scores, totals = np.empty((len(points), len(test))), {limit: np.zeros((len(test), 2)) for limit in most}
     with threadpool_limits(limits=1):
         forest = CLASSIFIERS["random_forest"].build(deepest, seed).fit(train, labels)
@@ -34,7 +35,7 @@ def score_forests(
             for limit in sorted((limit for limit in most if number <= most[limit]), reverse=True):
                 # A tree that ends at the limit itself may have sought a split there, and drawn by chance, in vain.
                 if limit < max(most) and tree.get_depth() >= limit:
-                    tree = _grow_again(grown, train, labels, max_depth=limit)
+                    tree = _grow_again(grown, train, labels, max_depth=limit, missing=missing)
                     found = tree.predict_proba(test, check_input=False)
                 totals[limit] += found
             for i, (limit, size) in enumerate(zip(limits, sizes, strict=True)):
@@ -43,11 +44,15 @@ def score_forests(
     return Scored(scores, np.ones(len(points), bool))
 
 
-def _grow_again(tree: Any, X: Matrix, y: Labels, *, max_depth: float) -> Any:
-    """Grow a tree of a forest, on the same rows drawn by the same seed, to another depth."""
+def _grow_again(tree: Any, X: Matrix, y: Labels, *, max_depth: float, missing: bool) -> Any:
+    """Grow a tree of a forest, on the same rows drawn by the same seed, to another depth.
+
+    Where values are `missing`, a tree must look for them; else it need not look at what the forest has looked at.
+    """
     drawn = np.random.RandomState(tree.random_state).randint(0, len(X), len(X))
     weight = np.bincount(drawn, minlength=len(X))
-    return clone(tree).set_params(max_depth=int(max_depth)).fit(X, y, sample_weight=weight)
+    again = clone(tree).set_params(max_depth=int(max_depth))
+    return again.fit(X, y, sample_weight=weight, check_input=missing)
 
 
 def score_grown(

@@ -20,7 +20,8 @@ from benchmarks.detector_files import (
     write_array,
 )
 from benchmarks.detector_models import model_suffix, write_model
-from benchmarks.results import Run, Unit, versions
+from benchmarks.judge import Unit
+from benchmarks.results import Run, versions
 from benchmarks.try_rule import Tried
 from classify.fitting import FoldModels
 from extract.datasets.drawing.persons import make_person, make_poses

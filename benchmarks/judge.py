@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from benchmarks.results import Unit
 from classify.aggregate import LEVELS, at_level
 from classify.calibration import NONE, Calibration, fit_calibration
 from classify.estimates import (
@@ -24,6 +25,7 @@ from classify.metrics import SELECTION, Floats, call, rank
 from classify.resampling import Resampling, resample
 from classify.search import SearchResult
 from classify.thresholds import Unreachable, cross_fit, tune_threshold
+from extract.workers import run_units
 
 NESTED = "nested"  # data: the first again, by what was chosen inside the training part of each of its folds
 DEFAULT = "default"  # the rule that keeps the classifier's own threshold
@@ -63,6 +65,57 @@ class Judging:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """The outcome of one extractor with one classifier.
+
+    Attributes
+    ----------
+    best : dict
+        The selected parameters.
+    nested : list of dict, optional
+        For each fold what was chosen inside its training part: ``best`` (parameters) and ``converged`` (whether every
+        fit that chose them did, and theirs). None where nothing was.
+    deploy : dict
+        Level (``image``, ``video``) -> rule -> threshold chosen on all out-of-fold scores, None where the rule
+        cannot be met.
+    unreachable : dict
+        Level -> rule that cannot be met -> what was reachable.
+    calibration : dict
+        Level -> the calibration fitted on all out-of-fold scores, or None.
+    metrics : DataFrame, one line per data, level, rule and fold
+        ``data``, ``level``, ``rule`` (``default`` or a threshold rule), ``fold`` (-1 for data that is judged
+        once), ``threshold`` (the one applied) and every metric of `SELECTION`. Data is ``out-of-fold`` and, by what
+        was chosen inside each fold, ``nested``, or, where the data set has a test part of its own, ``validation`` and
+        ``test``; also ``external``, and the names of perturbations.
+    estimates : DataFrame, one line per data, level, rule and metric
+        ``data``, ``level``, ``rule``, ``metric`` (of `METRICS`, or ``threshold``: the one to deploy), ``estimate``,
+        ``low``, ``high``, ``people`` (that it rests on). Figures of the scores alone stand under rule ``default``.
+    errors : DataFrame, one line per data, level, rule, column and value
+        As `classify.estimates.error_rates` counts them; ``column`` is ``attack`` or a further one of the manifest.
+    replicates : DataFrame, one line a replicate
+        One column, ``<data> <level> <metric>``, for each metric of `SELECTION` at the default threshold; the same
+        people are drawn for every model.
+    predictions : DataFrame, one line a face
+        ``content``, ``face``, ``clip``, ``label``, ``attack``, ``identity``, ``source_identity``, ``fold``, ``score``,
+        ``data``.
+    converged : bool
+        Whether every fit of the selected parameters converged.
+    """
+
+    best: dict[str, Any]
+    converged: bool
+    nested: list[dict[str, Any]] | None
+    deploy: dict[str, dict[str, float | None]]
+    unreachable: dict[str, dict[str, str]]
+    calibration: dict[str, Calibration | None]
+    metrics: pd.DataFrame
+    estimates: pd.DataFrame
+    errors: pd.DataFrame
+    replicates: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Chosen:
     """What was chosen at one level: for fold 0, 1, ... without it, and last, which is place -1, on all, to deploy.
 
@@ -79,12 +132,34 @@ class Chosen:
     calibrations: Sequence[Calibration | None]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Rows of one data, to be judged at one level; the first data is what was chosen on."""
+
+    data: str
+    level: str
+    faces: pd.DataFrame
+    chosen: Chosen
+    first: bool
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What `Unit` holds of one data at one level."""
+
+    metrics: pd.DataFrame
+    estimates: pd.DataFrame
+    errors: pd.DataFrame
+    replicates: Mapping[str, "pd.Series[float]"]
+
+
 def judge(
     found: SearchResult,
     scored: Mapping[str, pd.DataFrame],
     *,
     inside: Sequence[pd.DataFrame] = (),
     how: Judging,
+    workers: int = 1,
 ) -> Unit:
     """Compute every figure of one unit, at image and at video level.
 
@@ -97,31 +172,25 @@ def judge(
         first. Those of data ``nested`` by what was chosen on `inside`.
     inside : sequence of DataFrame, one a fold
         For data ``nested``: rows of that fold's training part as in `scored`, with the scores of its inner folds.
+    workers : int
+        Processes.
     """
-    (first, own), *_ = scored.items()
-    everywhere = {level: choose_on(at_level(own, level, aggregate=how.aggregate), how) for level in LEVELS}
-    nested = {level: choose_inside(inside, level, how) for level in LEVELS} if inside else {}
-    folds, estimates, errors = [], [], []
-    replicates: dict[str, pd.Series[float]] = {}
-    for data, faces in scored.items():
-        chosen = nested if data == NESTED else everywhere
-        for level in LEVELS:
-            table = at_level(faces, level, aggregate=how.aggregate)
-            table["probability"] = probabilities(table, chosen[level].calibrations)
-            resampling = resample(table, seed=how.seed, replicates=how.replicates)
-            place = {"data": data, "level": level}
-            folds.append(_by_fold(table, chosen[level]).assign(**place))
-            called = calls_of(table, chosen[level])
-            light = data in how.perturbed
-            figures, drawn = _estimate(
-                table, called, resampling, scores=estimate_auc if light else estimate_scores
-            )
-            errors.append(_errors(table, called, resampling, how.columns).assign(**place))
-            if data == first:
-                figures = pd.concat([figures, deployed_thresholds(table, chosen[level], resampling)])
-            estimates.append(figures.assign(**place))
-            if not light:
-                replicates |= {f"{data} {level} {metric}": drawn[metric] for metric in SELECTION}
+    first, own = next(iter(scored.items()))
+    data = [name for name in scored if name in (first, NESTED)]
+    choosing = [(own if name == first else inside, level) for name in data for level in LEVELS]
+    choices = dict(run_units(partial(_choose, how=how), choosing, workers=workers))
+    chosen = {
+        place: choices[number]
+        for number, place in enumerate((name, level) for name in data for level in LEVELS)
+    }
+    places = [(name, level) for name in scored for level in LEVELS]
+    parts = [
+        _Part(name, level, scored[name], chosen[name if name in data else first, level], name == first)
+        for name, level in places
+    ]
+    judged = dict(run_units(partial(_judge, how=how), parts, workers=workers))
+    figures = [judged[number] for number in range(len(parts))]
+    everywhere = {level: chosen[first, level] for level in LEVELS}
     return Unit(
         best=found.best,
         converged=found.converged,
@@ -131,15 +200,53 @@ def judge(
         deploy={level: _deployed(c) for level, c in everywhere.items()},
         unreachable={level: dict(c.unreachable) for level, c in everywhere.items()},
         calibration={level: c.calibrations[-1] for level, c in everywhere.items()},
-        metrics=_first(pd.concat(folds, ignore_index=True)),
-        estimates=_first(pd.concat(estimates, ignore_index=True)),
-        errors=_first(pd.concat(errors, ignore_index=True)),
-        replicates=pd.DataFrame(replicates),
+        metrics=_first(pd.concat([f.metrics for f in figures], ignore_index=True)),
+        estimates=_first(pd.concat([f.estimates for f in figures], ignore_index=True)),
+        errors=_first(pd.concat([f.errors for f in figures], ignore_index=True)),
+        replicates=pd.DataFrame({name: drawn for f in figures for name, drawn in f.replicates.items()}),
         predictions=pd.concat(
-            [t.drop(columns=list(how.columns)).assign(data=data) for data, t in scored.items()],
+            [t.drop(columns=list(how.columns)).assign(data=name) for name, t in scored.items()],
             ignore_index=True,
         ),
     )
+
+
+def _choose(unit: tuple[pd.DataFrame | Sequence[pd.DataFrame], str], *, how: Judging) -> Chosen:
+    """Choose at one level on rows of folds, or for each fold on the rows inside its training part."""
+    rows, level = unit
+    with _one_thread():
+        if isinstance(rows, pd.DataFrame):
+            return choose_on(at_level(rows, level, aggregate=how.aggregate), how)
+        return choose_inside(rows, level, how)
+
+
+def _judge(part: _Part, *, how: Judging) -> _Figures:
+    """Compute the figures of one data at one level."""
+    with _one_thread():
+        table = at_level(part.faces, part.level, aggregate=how.aggregate)
+        table["probability"] = probabilities(table, part.chosen.calibrations)
+        resampling = resample(table, seed=how.seed, replicates=how.replicates)
+        place = {"data": part.data, "level": part.level}
+        called = calls_of(table, part.chosen)
+        light = part.data in how.perturbed
+        estimates, drawn = _estimate(
+            table, called, resampling, scores=estimate_auc if light else estimate_scores
+        )
+        if part.first:
+            estimates = pd.concat([estimates, deployed_thresholds(table, part.chosen, resampling)])
+        return _Figures(
+            metrics=_by_fold(table, part.chosen).assign(**place),
+            estimates=estimates.assign(**place),
+            errors=_errors(table, called, resampling, how.columns).assign(**place),
+            replicates={}
+            if light
+            else {f"{part.data} {part.level} {metric}": drawn[metric] for metric in SELECTION},
+        )
+
+
+def _one_thread() -> Any:
+    """Threads would cost more than they give on sums as small as these, and could order them otherwise."""
+    return threadpool_limits(limits=1)
 
 
 def choose_on(table: pd.DataFrame, how: Judging) -> Chosen:

@@ -36,6 +36,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from benchmarks.judge import Unit
 from benchmarks.suite import Suite, parse_suite
 from classify.calibration import Calibration
 from classify.device import boosting_device
@@ -60,57 +61,6 @@ PACKAGES = (
     *("timm", "facenet-pytorch", "opencv-python", "av", "imagehash", "openvino", "numba"),
 )
 OPTIONAL = ("scikit-learn-intelex",)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """The outcome of one extractor with one classifier.
-
-    Attributes
-    ----------
-    best : dict
-        The selected parameters.
-    nested : list of dict, optional
-        For each fold what was chosen inside its training part: ``best`` (parameters) and ``converged`` (whether every
-        fit that chose them did, and theirs). None where nothing was.
-    deploy : dict
-        Level (``image``, ``video``) -> rule -> threshold chosen on all out-of-fold scores, None where the rule
-        cannot be met.
-    unreachable : dict
-        Level -> rule that cannot be met -> what was reachable.
-    calibration : dict
-        Level -> the calibration fitted on all out-of-fold scores, or None.
-    metrics : DataFrame, one line per data, level, rule and fold
-        ``data``, ``level``, ``rule`` (``default`` or a threshold rule), ``fold`` (-1 for data that is judged
-        once), ``threshold`` (the one applied) and every metric of `SELECTION`. Data is ``out-of-fold`` and, by what
-        was chosen inside each fold, ``nested``, or, where the data set has a test part of its own, ``validation`` and
-        ``test``; also ``external``, and the names of perturbations.
-    estimates : DataFrame, one line per data, level, rule and metric
-        ``data``, ``level``, ``rule``, ``metric`` (of `METRICS`, or ``threshold``: the one to deploy), ``estimate``,
-        ``low``, ``high``, ``people`` (that it rests on). Figures of the scores alone stand under rule ``default``.
-    errors : DataFrame, one line per data, level, rule, column and value
-        As `classify.estimates.error_rates` counts them; ``column`` is ``attack`` or a further one of the manifest.
-    replicates : DataFrame, one line a replicate
-        One column, ``<data> <level> <metric>``, for each metric of `SELECTION` at the default threshold; the same
-        people are drawn for every model.
-    predictions : DataFrame, one line a face
-        ``content``, ``face``, ``clip``, ``label``, ``attack``, ``identity``, ``source_identity``, ``fold``, ``score``,
-        ``data``.
-    converged : bool
-        Whether every fit of the selected parameters converged.
-    """
-
-    best: dict[str, Any]
-    converged: bool
-    nested: list[dict[str, Any]] | None
-    deploy: dict[str, dict[str, float | None]]
-    unreachable: dict[str, dict[str, str]]
-    calibration: dict[str, Calibration | None]
-    metrics: pd.DataFrame
-    estimates: pd.DataFrame
-    errors: pd.DataFrame
-    replicates: pd.DataFrame
-    predictions: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)  # equal to itself only, so that what is made of it can be remembered

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from benchmarks.data import EXTERNAL, FoundFaces, find_all_faces, perturbed_faces
 from benchmarks.judge import NESTED, Judging, judge
@@ -15,6 +14,7 @@ from benchmarks.request import Request, carry_out, check_folder, make_request
 from benchmarks.results import open_units, search_folder, unit_folder, write_common, write_unit
 from benchmarks.suite import Suite, check_nested
 from classify.audit import audit_folds, describe_audit
+from classify.device import processes
 from classify.fitting import Matrix, fit_fold_models
 from classify.folds import fold_numbers, identity_folds, inner_folds, nested_folds
 from classify.groups import Ints
@@ -247,9 +247,8 @@ def _run_unit(
         seed=suite.seed,
         replicates=suite.replicates,
     )
-    # Threads would cost more than they give on sums as small as these, and could order them otherwise.
-    with threadpool_limits(limits=1):
-        unit = judge(found, scored, inside=_inside(found, plan, columns), how=how)
+    workers = processes(None, machine.n_jobs)
+    unit = judge(found, scored, inside=_inside(found, plan, columns), how=how, workers=workers)
     write_unit(final, found=found, unit=unit, scratch=final.parents[2] / "scratch")
     remove(search_folder(final))
 

@@ -27,11 +27,13 @@ def boosting_device() -> Literal["cpu", "cuda"]:
     return "cuda" if seen and found.value > 0 else "cpu"
 
 
-def processes(classifier: str, n_jobs: int) -> int:
-    """Return how many processes may fit a classifier at once: one where they would share a GPU.
+def processes(classifier: str | None, n_jobs: int) -> int:
+    """Return how many processes may work at once: one where they would share a GPU.
 
     Parameters
     ----------
+    classifier : str or None
+        What they fit; None for other work.
     n_jobs : int
         As joblib takes it, -1 for one a core; never more than cores.
     """

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.judge import DEFAULT
-from benchmarks.results import Finished, Run, Unit
+from benchmarks.judge import DEFAULT, Unit
+from benchmarks.results import Finished, Run
 from classify.metrics import METRICS, SELECTION, Labels, baselines, mean_and_deviation
 from classify.uncertainty import corrected_t, holm, paired_difference
 from reports.notes import chosen_on, protocol_title, reported

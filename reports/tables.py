@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.judge import DEFAULT, NESTED
-from benchmarks.results import Finished, Run, Unit
+from benchmarks.judge import DEFAULT, NESTED, Unit
+from benchmarks.results import Finished, Run
 from benchmarks.suite import PublishedThreshold
 from classify.aggregate import LEVELS
 from classify.audit import COLUMNS, NEAR

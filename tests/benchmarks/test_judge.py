@@ -632,3 +632,27 @@ def test_a_rule_that_one_fold_cannot_meet_inside_has_no_nested_figures():
 def test_what_was_chosen_inside_each_fold_is_passed_on(with_nested):
     assert with_nested.nested == [{"best": {"C": k}, "converged": k != 1} for k in range(3)]
     assert judged(BOTH).nested is None
+
+
+@pytest.mark.parametrize(
+    "n", [600, 150_000]
+)  # what is larger than a megabyte, other processes map: it is read-only
+def test_other_processes_judge_alike(n):
+    random, clips = np.random.default_rng(0), np.arange(n) // 30
+    own = pd.DataFrame(
+        {"clip": clips.astype(str), "label": clips % 2, "fold": clips % 3, "score": random.random(n)}
+    )
+    own = own.assign(content="x", face=0, **PEOPLE)
+    again, other = own.assign(score=random.random(n)), own.assign(fold=-1, score=random.random(n))
+    scored, inside = (
+        {"out-of-fold": own, "nested": again, "external": other},
+        [own[own["fold"] != k] for k in range(3)],
+    )
+    found = SearchResult(
+        {"C": 1.0}, False, pd.DataFrame(), own["score"].to_numpy(), Nested(again["score"].to_numpy(), ())
+    )
+    how = Judging(("f1",), 0.5, replicates=10)
+    here, there = (judge(found, scored, inside=inside, how=how, workers=workers) for workers in (1, 2))
+    for name in ("metrics", "estimates", "errors", "replicates", "predictions"):
+        pd.testing.assert_frame_equal(getattr(there, name), getattr(here, name), check_exact=True)
+    assert (there.best, there.deploy, there.calibration) == (here.best, here.deploy, here.calibration)

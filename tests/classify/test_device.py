@@ -53,6 +53,7 @@ def test_a_gpu_is_used_where_there_is_one(built, driver, expected, monkeypatch):
     assert boosting_device() == expected
     assert CLASSIFIERS["xgboost"].build({}, 0).get_params()["device"] == expected
     assert processes("xgboost", -1) == (1 if expected == "cuda" else cores())
+    assert [processes(None, n_jobs) for n_jobs in (1, -1)] == [1, cores()]
     assert [processes("svc", n_jobs) for n_jobs in (1, -1, cores() + 3)] == [1, cores(), cores()]
 
 

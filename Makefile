@@ -8,7 +8,7 @@ benchmark: $(READY)
 	$(BIN)/python run_benchmark.py
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

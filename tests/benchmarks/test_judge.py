@@ -638,7 +638,7 @@ def test_what_was_chosen_inside_each_fold_is_passed_on(with_nested):
     "n", [600, 150_000]
 )  # what is larger than a megabyte, other processes map: it is read-only
 def test_other_processes_judge_alike(n):
-    random, clips = np.random.default_rng(0), np.arange(n) // 30
+    random, clips = np.random.default_rng(0), np.arange(n) // (n // 60)
     own = pd.DataFrame(
         {"clip": clips.astype(str), "label": clips % 2, "fold": clips % 3, "score": random.random(n)}
     )

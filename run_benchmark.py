@@ -34,7 +34,7 @@ from extract.datasets.registry import DATASETS
 from extract.errors import RequestError, unknown
 from extract.progress import terminal_progress
 from extract.store import Store
-from extract.workers import cores
+from extract.workers import GARBAGE, cores
 
 T = TypeVar("T")
 app = typer.Typer(
@@ -493,7 +493,7 @@ def generate_clips(
 
 def command() -> None:
     """Run the command line as a process of its own, which ends with it."""
-    gc.set_threshold(50_000)  # not 700: what packages make while they are imported stays
+    gc.set_threshold(GARBAGE)
     try:
         main()
     except SystemExit as end:

@@ -20,7 +20,11 @@ def end_with(status: int) -> None:
 
 @atexit.register  # the first one is called last
 def _end() -> None:
-    if _status:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(_status[-1])
+    if not _status:
+        return
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed before
+            stream.flush()
+    except (OSError, ValueError):
+        return  # what cannot be written is told, and ends with another status, as everywhere
+    os._exit(_status[-1])

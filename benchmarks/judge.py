@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,8 @@ from classify.search import SearchResult
 from classify.thresholds import Unreachable, cross_fit, tune_threshold
 from extract.workers import run_units
 
+T = TypeVar("T")
+R = TypeVar("R")
 NESTED = "nested"  # data: the first again, by what was chosen inside the training part of each of its folds
 DEFAULT = "default"  # the rule that keeps the classifier's own threshold
 REPLICATES = 2000
@@ -173,12 +175,12 @@ def judge(
     inside : sequence of DataFrame, one a fold
         For data ``nested``: rows of that fold's training part as in `scored`, with the scores of its inner folds.
     workers : int
-        Processes.
+        Processes, where there is something to do for each.
     """
     first, own = next(iter(scored.items()))
     data = [name for name in scored if name in (first, NESTED)]
     choosing = [(own if name == first else inside, level) for name in data for level in LEVELS]
-    choices = dict(run_units(partial(_choose, how=how), choosing, workers=workers))
+    choices = _each(partial(_choose, how=how), choosing, workers)
     chosen = {
         place: choices[number]
         for number, place in enumerate((name, level) for name in data for level in LEVELS)
@@ -188,7 +190,7 @@ def judge(
         _Part(name, level, scored[name], chosen[name if name in data else first, level], name == first)
         for name, level in places
     ]
-    judged = dict(run_units(partial(_judge, how=how), parts, workers=workers))
+    judged = _each(partial(_judge, how=how), parts, workers)
     figures = [judged[number] for number in range(len(parts))]
     everywhere = {level: chosen[first, level] for level in LEVELS}
     return Unit(
@@ -209,6 +211,11 @@ def judge(
             ignore_index=True,
         ),
     )
+
+
+def _each(work: Callable[[T], R], units: Sequence[T], workers: int) -> dict[int, R]:
+    # With fewer processes than the search has, they would be started anew, and anew for the next search.
+    return dict(run_units(work, units, workers=workers if len(units) >= workers else 1))
 
 
 def _choose(unit: tuple[pd.DataFrame | Sequence[pd.DataFrame], str], *, how: Judging) -> Chosen:

@@ -23,7 +23,7 @@ class Machine:
     ----------
     store : Store
     n_jobs : int
-        Processes of this machine that fit.
+        Processes of this machine that fit and judge.
     face_workers, feature_workers : int or Cluster
         Processes that find faces and that compute features.
     cluster : Cluster, optional

@@ -1,5 +1,6 @@
 """How the process of a command ends."""
 
+import os
 import subprocess
 import sys
 
@@ -48,3 +49,23 @@ def test_an_error_is_told_and_status_1():
     done = ran("import run_benchmark; run_benchmark.main = lambda: 1 / 0; run_benchmark.command()")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_what_cannot_be_written_is_told_once_with_another_status():
+    words = "from benchmarks.ending import end_with; print('lost'); end_with(0)"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", words],
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 120
+    assert done.stderr.count("No space left") == 1
+
+
+def test_a_closed_output_is_nothing_to_write_to():
+    done = ran("sys.stdout = sys.stderr = None; end_with(3)")
+    assert (done.returncode, done.stderr) == (3, "")

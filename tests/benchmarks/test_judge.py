@@ -656,3 +656,16 @@ def test_other_processes_judge_alike(n):
     for name in ("metrics", "estimates", "errors", "replicates", "predictions"):
         pd.testing.assert_frame_equal(getattr(there, name), getattr(here, name), check_exact=True)
     assert (there.best, there.deploy, there.calibration) == (here.best, here.deploy, here.calibration)
+
+
+@pytest.mark.parametrize(("workers", "used"), [(1, {1}), (2, {2}), (16, {1})])
+def test_processes_that_would_be_fewer_than_the_search_has_are_not_started(monkeypatch, workers, used):
+    seen = set()
+
+    def run_units(work, units, *, workers):
+        seen.add(workers)
+        return ((number, work(unit)) for number, unit in enumerate(units))
+
+    monkeypatch.setattr(judge_module, "run_units", run_units)
+    judge(FOUND, BOTH, how=Judging(("f1",), 0.25, replicates=10), workers=workers)
+    assert seen == used

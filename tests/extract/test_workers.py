@@ -214,7 +214,7 @@ def test_what_a_worker_cannot_read_is_not_taken_for_killed():
 
 def test_a_process_ahead_is_counted_on(tmp_path):
     with ahead(partial(time.sleep, 100)):
-        found = dict(run_units(slow_here, [0.05] * 20, workers=2, patience=0.6))
+        found = dict(run_units(slow_here, [0.05] * 20, workers=2, patience=0.85))
     assert set(found.values()) == {os.getpid()}
 
 

@@ -178,20 +178,15 @@ def judge(
         Processes, where there is something to do for each.
     """
     first, own = next(iter(scored.items()))
-    data = [name for name in scored if name in (first, NESTED)]
-    choosing = [(own if name == first else inside, level) for name in data for level in LEVELS]
-    choices = _each(partial(_choose, how=how), choosing, workers)
-    chosen = {
-        place: choices[number]
-        for number, place in enumerate((name, level) for name in data for level in LEVELS)
-    }
     places = [(name, level) for name in scored for level in LEVELS]
+    chosen_on = [(name, level) for name, level in places if name in (first, NESTED)]
+    choosing = [(own if name == first else inside, level) for name, level in chosen_on]
+    chosen = dict(zip(chosen_on, _each(partial(_choose, how=how), choosing, workers), strict=True))
     parts = [
-        _Part(name, level, scored[name], chosen[name if name in data else first, level], name == first)
+        _Part(name, level, scored[name], chosen.get((name, level), chosen[first, level]), name == first)
         for name, level in places
     ]
-    judged = _each(partial(_judge, how=how), parts, workers)
-    figures = [judged[number] for number in range(len(parts))]
+    figures = _each(partial(_judge, how=how), parts, workers)
     everywhere = {level: chosen[first, level] for level in LEVELS}
     return Unit(
         best=found.best,
@@ -213,9 +208,10 @@ def judge(
     )
 
 
-def _each(work: Callable[[T], R], units: Sequence[T], workers: int) -> dict[int, R]:
+def _each(work: Callable[[T], R], units: Sequence[T], workers: int) -> list[R]:
     # With fewer processes than the search has, they would be started anew, and anew for the next search.
-    return dict(run_units(work, units, workers=workers if len(units) >= workers else 1))
+    done = dict(run_units(work, units, workers=workers if len(units) >= workers else 1))
+    return [done[number] for number in range(len(units))]
 
 
 def _choose(unit: tuple[pd.DataFrame | Sequence[pd.DataFrame], str], *, how: Judging) -> Chosen:

@@ -634,10 +634,9 @@ def test_what_was_chosen_inside_each_fold_is_passed_on(with_nested):
     assert judged(BOTH).nested is None
 
 
-@pytest.mark.parametrize(
-    "n", [600, 150_000]
-)  # what is larger than a megabyte, other processes map: it is read-only
+@pytest.mark.parametrize("n", [600, 150_000])
 def test_other_processes_judge_alike(n):
+    """What is larger than a megabyte, they map: it is read-only."""
     random, clips = np.random.default_rng(0), np.arange(n) // (n // 60)
     own = pd.DataFrame(
         {"clip": clips.astype(str), "label": clips % 2, "fold": clips % 3, "score": random.random(n)}

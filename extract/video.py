@@ -13,6 +13,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
 
+from extract.errors import UnreadableClip as UnreadableClip
 from extract.h264 import decode_few
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -21,10 +22,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 Image = npt.NDArray[np.uint8]
-
-
-class UnreadableClip(Exception):
-    """A file that gives no frame; the message is the reason that the report shows."""
 
 
 def is_image(name: str) -> bool:

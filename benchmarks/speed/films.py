@@ -1,4 +1,4 @@
-"""Films to measure with: one person who moves over a frame of 1080 lines, as H.264, the way a telephone stores it."""
+"""Films to measure with: one person who moves over a frame of 1080 lines, the way a telephone stores it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,19 @@ import numpy.typing as npt
 
 from extract.datasets.drawing.persons import make_person, make_poses
 from extract.datasets.filming import DrawnSubject, PhotographedSubject, Subject, film
-from extract.video import Image
+from extract.media.frames import Image
 
 HEIGHT, WIDTH, RATE = 1080, 1920, 30
 POSES, HELD = 24, 4  # pictures of the person, and for how many frames each is shown
 FACE = 0.5  # height of the face as a share of the picture that it is drawn in
-X264 = {"preset": "veryfast", "crf": "18"}
+# Encoder, file ending and options of each codec.
+CODECS: Mapping[str, tuple[str, str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "h264": ("libx264", ".mp4", {"preset": "veryfast", "crf": "18"}),
+        "hevc": ("libx265", ".mp4", {"preset": "veryfast", "x265-params": "crf=22:log-level=none"}),
+        "vp9": ("libvpx-vp9", ".webm", {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "b": "4M"}),
+    }
+)
 SHARES = (0.15, 0.40)  # of the frame's height, which faces take
 
 
@@ -39,11 +46,11 @@ class Walk:
 
 
 def make_films(
-    folder: Path, count: int, *, seconds: float = 10.0, portraits: Path | None = None
+    folder: Path, count: int, *, seconds: float = 10.0, portraits: Path | None = None, codec: str = "h264"
 ) -> list[Path]:
     """Film `count` persons, drawn or from photographs, with faces of 15 to 40 % of the frame's height."""
     photographs = sorted(portraits.glob("*.jpg")) if portraits else []
-    paths = [folder / f"{number:04d}.mp4" for number in range(count)]
+    paths = [folder / f"{number:04d}{CODECS[codec][1]}" for number in range(count)]
     for number, path in enumerate(paths):
         rng = np.random.default_rng([11, number])
         subject: Subject = DrawnSubject(f"person {number}", make_person(rng))
@@ -51,7 +58,7 @@ def make_films(
             photograph = photographs[number % len(photographs)]
             subject = PhotographedSubject(photograph.stem, photograph)
         share = SHARES[0] + (SHARES[1] - SHARES[0]) * (number % 5) / 4
-        encode(path, shoot(subject, rng, frames=round(seconds * RATE), face=share))
+        encode(path, shoot(subject, rng, frames=round(seconds * RATE), face=share), codec=codec)
     return paths
 
 
@@ -73,13 +80,12 @@ def shoot(subject: Subject, rng: np.random.Generator, *, frames: int, face: floa
         yield cv2.add(frame, grains[number % 4], dtype=cv2.CV_8U).astype(np.uint8, copy=False)
 
 
-def encode(
-    path: Path, frames: Iterator[Image], *, options: Mapping[str, str] = MappingProxyType(X264)
-) -> None:
-    """Write frames as H.264, x264's defaults but for speed."""
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(RATE))
-        stream.options = dict(options)
+def encode(path: Path, frames: Iterator[Image], *, codec: str = "h264") -> None:
+    """Write frames in one of `CODECS`."""
+    encoder, _, options = CODECS[codec]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=Fraction(RATE), options=dict(options))
+        assert isinstance(stream, av.VideoStream)
         stream.pix_fmt = "yuv420p"
         for number, image in enumerate(frames):
             if number == 0:

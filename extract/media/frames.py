@@ -11,7 +11,8 @@ from extract.errors import UnreadableClip as UnreadableClip
 
 Image = npt.NDArray[np.uint8]
 Damaged = Literal["skip", "use"]
-MAX_PIXELS = 200_000_000  # of one picture, and of the frames that are held at once
+MAX_PIXELS = 200_000_000  # of one picture, unless settings say otherwise
+HELD = 70_000_000  # pixels of the frames that are handed on together: 32 of 1080 lines, two of 8K
 
 
 @dataclass(frozen=True)

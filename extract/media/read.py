@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from extract.media.frames import MAX_PIXELS, Damaged, Frames, Sampling
+from extract.media.kinds import kind_of
+from extract.media.video import read_video
 
 
 def read_batches(
@@ -17,7 +19,7 @@ def read_batches(
         What it is follows from its bytes; its suffix is a hint.
     sampling : Sampling
     max_pixels : int
-        The most pixels of one picture, and of all frames of one batch unless it is a single one.
+        The most pixels of one picture. Frames come in batches of at most `HELD` pixels, or of one frame.
     damaged : {"skip", "use"}
         Whether a damaged clip is refused, or used with a note.
 
@@ -31,9 +33,14 @@ def read_batches(
     UnreadableClip
         The file gives no frame, or none to trust; also in the middle, when what came before is to be thrown away.
     """
-    from extract.video import read_frames as old
+    if kind_of(path) == "image":
+        from extract.video import _read_image
 
-    yield old(path, count=sampling.count, stride=sampling.stride)
+        yield Frames([_read_image(path)], [0])
+        return
+        yield read_image(path, max_pixels=max_pixels, damaged=damaged)
+    else:
+        yield from read_video(path, sampling, max_pixels=max_pixels, damaged=damaged)
 
 
 def read_frames(

@@ -1,0 +1,110 @@
+"""A decoded frame of a video as a player shows it: colours, proportions, orientation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from extract.media.frames import Image, UnreadableClip
+from extract.media.tone import Primaries, Transfer, to_sdr
+
+# Matrix coefficients, ITU-T H.273 table 4, that FFmpeg converts by their own formula.
+MATRICES = {0, 1, 2, 4, 5, 6, 7, 9}
+REFUSED = {
+    **{3: "reserved", 8: "YCgCo", 10: "BT.2020 constant luminance", 11: "SMPTE 2085"},
+    **{12: "chromaticity-derived", 13: "chromaticity-derived, constant luminance", 14: "ICtCp", 15: "IPT-C2"},
+    **{16: "YCgCo-Re", 17: "YCgCo-Ro"},
+}
+UNSPECIFIED = 2
+# Transfer characteristics and primaries, tables 3 and 2, that are not an ordinary camera's.
+TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
+PRIMARIES: dict[int, Primaries] = {9: "bt2020", 12: "p3"}
+WIDEST = 4  # proportion of a pixel beyond which the file is taken to be wrong
+
+
+class Converter:
+    """Turns the frames of one clip into pictures; built once a clip, as its tables take time.
+
+    Parameters
+    ----------
+    ratio : Fraction or None
+        Width of a pixel to its height, as the file states it.
+    threads : int
+    """
+
+    def __init__(self, ratio: Fraction | None, *, threads: int) -> None:
+        self._ratio = ratio if ratio and 1 / WIDEST <= ratio <= WIDEST else Fraction(1)
+        self._threads = threads
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> Image:
+        """Return a frame as (h, w, 3) uint8 RGB.
+
+        Interlaced frames are taken as decoded, both fields in one picture.
+
+        Raises
+        ------
+        UnreadableClip
+            Colours that no formula here converts.
+        """
+        return _turned(_stretched(self._colours(frame), self._ratio), frame)
+
+    def _colours(self, frame: av.VideoFrame) -> Image:
+        _check_colours(frame)
+        transfer: Transfer = TRANSFERS.get(frame.color_trc, "sdr")
+        primaries: Primaries = PRIMARIES.get(frame.color_primaries, "bt709")
+        if transfer == "sdr" and primaries == "bt709":
+            return np.asarray(self._reformat(frame, "rgb24"), np.uint8)
+        if transfer != "sdr" and frame.color_primaries == UNSPECIFIED:
+            primaries = "bt2020"  # BT.2100 has no other
+        return to_sdr(self._reformat(frame, "rgb48le"), transfer=transfer, primaries=primaries)
+
+    def _reformat(self, frame: av.VideoFrame, name: str) -> np.ndarray:
+        try:
+            return self._reformatter.reformat(frame, format=name, threads=self._threads).to_ndarray()
+        except (OSError, ValueError) as error:  # pixel formats that it does not know
+            raise UnreadableClip(
+                f"its pixels ({frame.format.name}) cannot be converted to RGB", code="E_CLIP_COLOUR"
+            ) from error
+
+
+def _check_colours(frame: av.VideoFrame) -> None:
+    """Refuse a matrix that would be replaced by another one in silence."""
+    if frame.format.is_rgb:
+        return
+    name = None if frame.colorspace in MATRICES else REFUSED.get(frame.colorspace, "unknown")
+    if frame.colorspace == UNSPECIFIED and frame.side_data.get("DOVI_METADATA") is not None:
+        name = "Dolby Vision without a compatible layer (IPT)"
+    if name:
+        raise UnreadableClip(
+            f"colours in {name} (matrix {frame.colorspace} of H.273), which is not converted",
+            code="E_CLIP_COLOUR",
+        )
+
+
+def _stretched(image: Image, ratio: Fraction) -> Image:
+    """Make pixels square by making the shorter side longer."""
+    if ratio == 1:
+        return image
+    height, width = image.shape[:2]
+    size = (round(width * ratio), height) if ratio > 1 else (width, round(height / ratio))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _turned(image: Image, frame: av.VideoFrame) -> Image:
+    """Turn and mirror by the display matrix, (a, b, u, c, d, v, x, y, w) of ISO/IEC 14496-12, 6.2.2.
+
+    A pixel (p, q) is shown at (a p + c q + x, b p + d q + y). Angles between are taken as the nearest of these eight.
+    """
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):  # columns become rows
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -68,7 +68,9 @@ def _refusals() -> Iterator[None]:
     except MemoryError as error:
         raise UnreadableClip("not enough memory to decode it", code="E_CLIP_MEMORY") from error
     except Exception as error:
-        raise UnreadableClip(f"cannot be decoded as an image: {first_line(error)}") from error
+        words = first_line(error)
+        words = words if " " in words else f"{type(error).__name__} {words}"  # a bare KeyError is its key
+        raise UnreadableClip(f"cannot be decoded as an image: {words}") from error
 
 
 def _bytes_of(path: Path, max_pixels: int) -> bytes:

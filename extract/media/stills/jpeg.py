@@ -9,9 +9,11 @@ from PIL import JpegImagePlugin
 
 from extract.errors import UnreadableClip, first_line
 from extract.media.frames import Damaged
+from extract.media.stills.pixels import to_array
 from extract.media.stills.quiet import quiet
 from extract.media.stills.still import Pixels, Still, check_damage, check_size, orientation_of
 
+_UNUSUAL = "subsampling"  # in the words of simplejpeg
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
@@ -31,17 +33,19 @@ def read_jpeg(data: bytes, *, max_pixels: int, damaged: Damaged) -> Still:
         orientation = orientation_of(header)
     check_size(*header.size, max_pixels=max_pixels)
     pixels, words = _decode(data, _SPACES[header.mode], max_pixels)
-    notes = check_damage(words, damaged)
+    notes: tuple[str, ...] = ("unusual chroma subsampling: not checked for damage",)
+    if _UNUSUAL in words:
+        pixels = _without_check(header)
+    else:
+        notes = check_damage(words, damaged)
     if pixels is None:
         raise UnreadableClip(f"damaged: {words}", code="E_CLIP_DAMAGED")
-    if header.mode == "CMYK":
-        np.invert(pixels, out=pixels)  # Adobe stores 255 for no ink
     profile = header.info.get("icc_profile") or b""
     return Still(pixels=pixels, profile=profile, orientation=orientation, notes=notes)
 
 
 def _decode(data: bytes, space: str, max_pixels: int) -> tuple[Pixels | None, str]:
-    """Decode strictly; where that fails as far as it goes, with the decoder's words."""
+    """Decode strictly, and where that fails as far as it goes; return the decoder's words as well."""
     words = ""
     for strict in (True, False):
         try:
@@ -51,5 +55,22 @@ def _decode(data: bytes, space: str, max_pixels: int) -> tuple[Pixels | None, st
         except ValueError as error:
             words = words or first_line(error)
         else:
-            return (pixels[..., 0] if space == "GRAY" else pixels), words
+            return _inks(pixels, space), words
     return None, words
+
+
+def _inks(pixels: Pixels, space: str) -> Pixels:
+    """Drop the axis of grey, and count CMYK from 0 for no ink: Adobe stores 255."""
+    if space == "CMYK":
+        return np.invert(pixels, out=pixels)
+    return pixels[..., 0] if space == "GRAY" else pixels
+
+
+def _without_check(picture: JpegImagePlugin.JpegImageFile) -> Pixels:
+    """Decode by Pillow what TurboJPEG's interface has no name for."""
+    try:
+        with quiet():
+            picture.load()
+    except OSError as error:
+        raise UnreadableClip(f"damaged: {first_line(error)}", code="E_CLIP_DAMAGED") from error
+    return to_array(picture)

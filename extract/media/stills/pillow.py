@@ -80,9 +80,9 @@ def _open(data: bytes, form: StillFormat, max_pixels: int, words: str) -> ImageF
         check_size(*_webp_canvas(data), max_pixels=max_pixels)  # Pillow takes memory when it reads the header
     try:
         picture = _PLUGINS[form](io.BytesIO(data))
-    except Exception as error:
+    except Exception:
         check_damage(words, "skip")
-        raise error
+        raise
     check_size(*picture.size, max_pixels=max_pixels)
     if form == "tiff":
         check_size(_tag(picture, _TILE_WIDTH, 0), _tag(picture, _TILE_LENGTH, 0), max_pixels=max_pixels)

@@ -1,5 +1,6 @@
 """Pillow without its own limit and warnings, and without libtiff's lines on standard error, which name no file."""
 
+import logging
 import os
 import threading
 import warnings
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 from PIL import Image
 
 _ONE = threading.Lock()
+logging.getLogger("PIL").addHandler(
+    logging.NullHandler()
+)  # nothing by default; whoever sets up logging has it
 
 
 @contextmanager

@@ -140,6 +140,17 @@ def test_a_jpeg_with_a_missing_stretch_is_damaged_in_every_colour(tmp_path, scen
     assert frames.images[0].shape == (160, 240, 3)
 
 
+def test_a_jpeg_of_unusual_sampling_is_read_and_said_to_be_unchecked(tmp_path, whole):
+    data = bytearray(whole["a.jpg"])
+    frame = data.index(b"\xff\xc0")
+    assert data[frame + 11] == 0x22  # the samples of brightness to those of colour: 2 x 2
+    data[frame + 14] = 0x21  # of the first colour: 2 x 1, which nobody names
+    frames = read(write(tmp_path / "a.jpg", bytes(data)))
+    assert frames.note == "unusual chroma subsampling: not checked for damage"
+    with pytest.raises(UnreadableClip, match="E_CLIP_DAMAGED"):
+        read(write(tmp_path / "a.jpg", bytes(data[: len(data) // 2])))
+
+
 def test_a_png_with_a_wrong_checksum_in_an_extra_chunk_is_whole_when_used(tmp_path, whole):
     data = whole["a.png"]
     extra = b"\0\0\0\4eXIfjunk\0\0\0\0"

@@ -15,23 +15,12 @@ import cv2
 
 from extract.errors import UnreadableClip as UnreadableClip
 from extract.h264 import decode_few
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
-)
+from extract.media.kinds import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from extract.media.kinds import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from extract.media.kinds import is_image as is_image
+from extract.media.kinds import is_video as is_video
 
 Image = npt.NDArray[np.uint8]
-
-
-def is_image(name: str) -> bool:
-    """Whether a file is an image by its name."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def is_video(name: str) -> bool:
-    """Whether a file is a video by its name."""
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)

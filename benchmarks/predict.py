@@ -12,8 +12,8 @@ import numpy as np
 from classify.metrics import Floats
 from extract.errors import RequestError, first_line
 from extract.extractors import BATCH
-from extract.faces import FaceDetector, Faces, FaceSettings, crop_faces, crop_frames
-from extract.video import Frames, Image, UnreadableClip
+from extract.faces import FaceDetector, Faces, FaceSettings, crop_faces, crop_frames, whole_crops
+from extract.media.frames import Frames, Image, UnreadableClip
 
 Verdict = Literal["fake", "real", "no-face", "unreadable"]
 Input = str | Path | Image
@@ -160,11 +160,4 @@ def _checked(image: Image, number: int) -> Image:
 
 
 def _no_faces() -> Faces:
-    empty = np.empty(0)
-    return Faces(
-        crops=np.empty(0, np.uint8),
-        frames=empty.astype(np.int64),
-        boxes=np.empty((0, 4), np.float32),
-        confidences=empty.astype(np.float32),
-        searched=0,
-    )
+    return whole_crops(np.empty((0, 1, 1, 3), np.uint8))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,11 @@ from classify.protocols import PEOPLE
 from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recognise
 from extract.datasets.synthetic import generate
 from extract.errors import RequestError
-from extract.faces import FaceSettings
+from extract.faces import FaceSettings, faces_key
 from extract.manifest import Manifest, check_classes, read_manifest
 from extract.perturb import Perturbation, parse_perturbations
 from extract.pipeline import NoFaces, find_faces, identify
+from extract.store import Store
 
 OWN, EXTERNAL = "own", "external"
 
@@ -46,7 +48,7 @@ class FoundFaces:
         What was left out of own and external clips, with the reason.
     files : DataFrame, one line an input file
         ``data`` (``own``, ``external`` or a perturbation), ``content``, ``clip``, ``label``, ``attack``, ``split``,
-        ``faces`` (how many it gave, before the draw).
+        ``faces`` (how many it gave, before the draw), ``people`` (the most usable faces in one of its frames).
     """
 
     own: pd.DataFrame
@@ -128,12 +130,13 @@ def find_all_faces(clips: Clips, suite: Suite, *, machine: Machine) -> FoundFace
     found, own = _find(clips.own, suite.faces, machine)
     check_classes(own, "the clips with a usable face")
     rows, skipped = draw_faces(found, suite), [own.skipped]
-    files, others = [_files(OWN, clips.own, found)], None
+    count = partial(_files, settings=suite.faces, store=machine.store)
+    files, others = [count(OWN, clips.own, found)], None
     if clips.external is not None:
         others, external = _find(clips.external, suite.faces, machine)
         check_classes(external, "the external clips with a usable face")
         skipped.append(external.skipped)
-        files.append(_files(EXTERNAL, clips.external, others))
+        files.append(count(EXTERNAL, clips.external, others))
     perturbed = {}
     for perturbation in parse_perturbations(suite.perturb):
         asked = _perturbable(own, perturbation, suite)
@@ -143,7 +146,9 @@ def find_all_faces(clips: Clips, suite: Suite, *, machine: Machine) -> FoundFace
         faces = _find_perturbed(asked, perturbation, suite, machine=machine)
         perturbed[perturbation.name] = _same_frames(faces, rows)
         # Clips that show no face as they are show none perturbed: both are counted among all.
-        files.append(_files(perturbation.name, _perturbable(clips.own, perturbation, suite), faces))
+        settings = perturbed_faces(suite, perturbation.name)
+        given = _perturbable(clips.own, perturbation, suite)
+        files.append(count(perturbation.name, given, faces, settings=settings))
     every = pd.concat(skipped, ignore_index=True)
     return FoundFaces(rows, others, perturbed, every, pd.concat(files, ignore_index=True))
 
@@ -185,12 +190,16 @@ def _find_perturbed(
         return manifest.clips.iloc[:0].assign(face=0, frame=0)
 
 
-def _files(data: str, manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one line an input file, with the number of faces that it gave."""
+def _files(
+    data: str, manifest: Manifest, rows: pd.DataFrame, *, settings: FaceSettings, store: Store
+) -> pd.DataFrame:
+    """Return one line an input file, with the number of faces that it gave and of people in it."""
     table = manifest.clips[["content", "clip", "label", "attack", "split"]]
-    return table.assign(
-        data=data, faces=table["content"].map(rows["content"].value_counts()).fillna(0).astype(int)
-    )
+    faces = table["content"].map(rows["content"].value_counts()).fillna(0).astype(int)
+    key = faces_key(settings)
+    indexes = [store.face_index(key, content) for content in table["content"]]
+    people = np.array([index["people"] if index else 0 for index in indexes], int)
+    return table.assign(data=data, faces=faces, people=people)
 
 
 def draw_faces(rows: pd.DataFrame, suite: Suite) -> pd.DataFrame:

@@ -33,12 +33,14 @@ from classify.calibration import Calibration
 from classify.fitting import FoldModels
 from classify.metrics import Floats
 from classify.models import check_grid
+from extract import media
 from extract.compute import ComputeSettings, UnavailableError, as_recorded
 from extract.errors import RequestError
 from extract.extractor_settings import is_plugin_file
 from extract.extractors import Extractor, backend_of, load_extractor
 from extract.faces import FaceDetector, face_detector, faces_key
-from extract.video import Image
+from extract.faces.quality import Quality, say_faults
+from extract.media.frames import Image
 from extract.weights import WeightSettings
 
 FEATURE_TOLERANCE = (
@@ -47,6 +49,12 @@ FEATURE_TOLERANCE = (
 HALF_TOLERANCE = (
     0.05  # likewise between float32 and a half precision: a cosine similarity of 0.999 is 4.5 % in length
 )
+NO_FACE = "E_NO_FACE"
+USED = {  # what a prediction says of several people, by `FaceSettings.select`
+    "largest": "of which the largest is used",
+    "track": "of which that of the person seen longest is used",
+    "all": "which are all used",
+}
 SCORE_TOLERANCE = 1e-6  # of the largest reference score: the same models on the same features, on any machine
 
 
@@ -158,11 +166,11 @@ class Detector:
     def _judge(self, looked: Looked, scores: Floats) -> Prediction:
         threshold = self.record.threshold
         if looked.error:
-            return Prediction(looked.name, "unreadable", None, None, threshold, (), looked.error)
+            return Prediction(looked.name, "unreadable", None, None, threshold, (), looked.error, looked.code)
         if not len(scores):
             searched = looked.faces.searched
             note = f"no usable face in {searched} frame{'s' if searched != 1 else ''}"
-            return Prediction(looked.name, "no-face", None, None, threshold, (), note)
+            return Prediction(looked.name, "no-face", None, None, threshold, (), note, NO_FACE)
         score = combiner(self.record.aggregate)(scores)
         probability = (
             float(self.calibration(np.array([score]), prior=self.record.prior)[0])
@@ -178,15 +186,30 @@ class Detector:
         pooled = (
             f"{self.record.aggregate} of {looked.count} faces, but the threshold was chosen for single ones"
         )
-        return "; ".join(note for note in (looked.faces.note, pooled if alone else "") if note)
+        poor = say_faults(list(_qualities(looked)))
+        notes = (looked.faces.note, self._say_people(looked), poor, pooled if alone else "")
+        return "; ".join(note for note in notes if note)
+
+    def _say_people(self, looked: Looked) -> str:
+        """Say whose faces were used, where a frame shows several people."""
+        if looked.faces.people < 2:
+            return ""
+        return f"up to {looked.faces.people} faces in a frame, {USED[self.record.faces.select]}"
 
 
 def _face_scores(looked: Looked, scores: Floats) -> Iterator[FaceScore]:
     faces = looked.faces
-    rows = zip(
-        faces.frames.tolist(), faces.boxes.tolist(), faces.confidences.tolist(), scores.tolist(), strict=True
-    )
-    return (FaceScore(frame, tuple(box), confidence, score) for frame, box, confidence, score in rows)
+    columns = (faces.frames, faces.boxes, faces.confidences, scores, faces.turned)
+    rows = zip(*(column.tolist() for column in columns), _qualities(looked), strict=True)
+    for frame, box, confidence, score, turned, quality in rows:
+        note = ", ".join(quality.faults.values())
+        yield FaceScore(frame, tuple(box), confidence, score, **vars(quality), turned=turned, note=note)
+
+
+def _qualities(looked: Looked) -> Iterator[Quality]:
+    faces = looked.faces
+    columns = (faces.sizes, faces.sharpness, faces.outside)
+    return (Quality(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
 @dataclass(frozen=True)
@@ -308,12 +331,22 @@ def _say_doubts(record: Record, made: tuple[str, str], say: Say) -> None:
             f"Features are computed in {made[1]}, in training they were in {record.extractor.precision}, which this "
             "machine lacks: scores differ a little. A run with --precision fp32 makes detectors for all machines."
         )
-    if record.faces_key != faces_key(record.faces):
+    if record.decoding != media.DECODING:
+        say(_other_decoding(record.decoding))
+    if record.decoding and record.faces_key != faces_key(record.faces, decoding=record.decoding):
         say(
-            "Faces may be cropped otherwise than in training: another release of OpenCV, PyAV or the face detector, "
-            "or a GPU in the place of a processor."
+            "Faces may be cropped otherwise than in training: another release of this program, OpenCV or the face "
+            "detector, or a GPU in the place of a processor."
         )
     if record.extractor.weights == "random":
         say("RANDOM WEIGHTS: this detector shows that the program works, not that a face is fake.")
     if record.classifier.refit:
         say("One model, refitted on all data: the threshold, chosen on fold models, is approximate.")
+
+
+def _other_decoding(revision: int) -> str:
+    known = f"revision {revision}" if revision else "an earlier one, which was not recorded"
+    return (
+        f"Frames are decoded by revision {media.DECODING}; the detector was exported under {known}. Scores may differ. "
+        "Run the suite again with this release, and export that."
+    )

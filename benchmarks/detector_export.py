@@ -28,9 +28,9 @@ from extract.extractor_settings import ExtractorSettings
 from extract.extractors import Extractor, load_extractor
 from extract.faces import FaceSettings, crop_faces, face_detector, faces_key
 from extract.files import hash_file
+from extract.media.frames import UnreadableClip
 from extract.pipeline import load_features
 from extract.store import Store
-from extract.video import UnreadableClip
 from extract.weights import WeightSettings
 
 JUDGED = ("out-of-fold", "validation", "test", "external")

@@ -37,7 +37,8 @@ REFERENCE = 4  # faces
 LARGEST = (
     2048  # side of crops and of network inputs, pixels: far above any in use, far below what fills a memory
 )
-WIDEST, MOST_FRAMES = 10, 10_000  # of margin and frames: a stranger's settings must not fill a memory either
+# Of margin, frames and max_pixels: a stranger's settings must not fill a memory either.
+WIDEST, MOST_FRAMES, MOST_PIXELS = 10, 10_000, 1_000_000_000
 Figure = str | int | float | bool | None
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -103,6 +104,8 @@ class Record(_Strict):
         Version of this layout.
     faces, faces_key
         Settings of the crops, and what names them together with the code that makes them.
+    decoding : int
+        Decoding revision, see `extract.media.DECODING`; 0 in folders from before it was recorded.
     level, aggregate, rule, threshold
         A score at or above the threshold is fake; a clip's score is the aggregate of its faces'.
     threshold_low, threshold_high : float, optional
@@ -125,6 +128,7 @@ class Record(_Strict):
     name: str
     faces: FaceSettings
     faces_key: str
+    decoding: Annotated[int, Field(ge=0)] = 0
     extractor: ExtractorRecord
     classifier: ClassifierRecord
     level: Literal["image", "video"]
@@ -148,6 +152,8 @@ class Record(_Strict):
             raise ValueError(f"faces of {largest} pixels; at most {LARGEST} are taken")
         if self.faces.margin > WIDEST or self.faces.frames > MOST_FRAMES:
             raise ValueError(f"a margin above {WIDEST} or more than {MOST_FRAMES:,} frames a clip")
+        if self.faces.max_pixels > MOST_PIXELS:
+            raise ValueError(f"frames of more than {MOST_PIXELS:,} pixels")
         return self
 
 

@@ -24,13 +24,14 @@ from benchmarks.judge import Unit
 from benchmarks.results import Run, versions
 from benchmarks.try_rule import Tried
 from classify.fitting import FoldModels
+from extract import media
 from extract.datasets.drawing.persons import make_person, make_poses
 from extract.datasets.filming import DrawnSubject, film
 from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.extractors import Extractor, backend_of, title_of, weights_of
 from extract.faces import crop, faces_key
 from extract.files import whole_directory
-from extract.video import Image
+from extract.media.frames import Image
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def _describe(
         "name": suite.name,
         "faces": asdict(suite.faces),
         "faces_key": faces_key(suite.faces),
+        "decoding": media.DECODING,
         "extractor": _describe_extractor(extractor, settings, seed=suite.seed),
         "classifier": {
             "name": choice.classifier,

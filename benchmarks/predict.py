@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from classify.metrics import Floats
-from extract.errors import RequestError, first_line
+from extract.errors import RequestError
 from extract.extractors import BATCH
-from extract.faces import FaceDetector, Faces, FaceSettings, crop_faces, crop_frames
-from extract.video import Frames, Image, UnreadableClip
+from extract.faces import FaceDetector, Faces, FaceSettings, crop_faces, crop_frames, one_file, whole_crops
+from extract.media.frames import Frames, Image, UnreadableClip
 
 Verdict = Literal["fake", "real", "no-face", "unreadable"]
 Input = str | Path | Image
@@ -22,12 +21,38 @@ WAITING = 64  # inputs that wait for a batch to fill before it is computed as it
 
 @dataclass(frozen=True)
 class FaceScore:
-    """One face: frame number, box (x1, y1, x2, y2) in pixels of the frame, detection confidence, score."""
+    """One face with its score.
+
+    Attributes
+    ----------
+    frame : int
+        Its position in the clip.
+    box : tuple of float
+        x1, y1, x2, y2 in pixels of the frame.
+    confidence : float
+        Of the detection.
+    score : float
+    size : float
+        Longer side of the box, pixels of the frame.
+    sharpness : float
+        Variance of the Laplacian, see `extract.faces.quality.sharpness`.
+    outside : float
+        Share of the crop that lies outside the frame.
+    turned : int
+        Degrees by which the frame was turned clockwise to find it.
+    note : str
+        What is poor about it, else empty.
+    """
 
     frame: int
     box: tuple[float, float, float, float]
     confidence: float
     score: float
+    size: float
+    sharpness: float
+    outside: float
+    turned: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +73,8 @@ class Prediction:
     faces : tuple of FaceScore
     note : str
         Why there is no verdict, or what to know about it; else empty.
+    code : str
+        Of the reason why there is no verdict: that of the `UnreadableClip`, or ``E_NO_FACE``; else empty.
     """
 
     name: str
@@ -57,6 +84,7 @@ class Prediction:
     threshold: float
     faces: tuple[FaceScore, ...]
     note: str = ""
+    code: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as JSON has it."""
@@ -65,11 +93,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Looked:
-    """An input after the search for faces: they, without crops, or why it gives none."""
+    """An input after the search for faces: they, without crops, or why it gives none, with the code."""
 
     name: str
     faces: Faces
     error: str = ""
+    code: str = ""
 
     @property
     def count(self) -> int:
@@ -132,23 +161,20 @@ def predict(
 
 def _look(given: Input, number: int, *, settings: FaceSettings, find: FaceDetector) -> Looked:
     """Decode an input and find its faces; a file that gives no frame is an answer, not an error."""
-    if isinstance(given, np.ndarray):
-        frames = Frames([_checked(given, number)], [0])
-        return Looked(f"image {number}", crop_frames(frames, settings, find))
-    if not isinstance(given, str | Path):
+    if not isinstance(given, str | Path | np.ndarray):
         raise RequestError(f"Expected a path or an array; got {type(given).__name__}. Pass a path.")
+    name = f"image {number}" if isinstance(given, np.ndarray) else str(given)
     try:
-        return Looked(str(given), crop_faces(Path(given), settings, find))
+        return Looked(name, _faces(given, number, settings=settings, find=find))
     except UnreadableClip as error:
-        return Looked(str(given), _no_faces(), str(error))
-    except OSError as error:
-        return Looked(str(given), _no_faces(), f"cannot be read: {error.strerror or first_line(error)}")
-    except (
-        cv2.error,
-        ValueError,
-        MemoryError,
-    ) as error:  # what a path or a picture can break, one file at a time
-        return Looked(str(given), _no_faces(), f"cannot be read: {first_line(error)}")
+        return Looked(name, _no_faces(), error.message, error.code)
+
+
+def _faces(given: Input, number: int, *, settings: FaceSettings, find: FaceDetector) -> Faces:
+    if not isinstance(given, np.ndarray):
+        return crop_faces(Path(given), settings, find)
+    with one_file():
+        return crop_frames(Frames([_checked(given, number)], [0]), settings, find)
 
 
 def _checked(image: Image, number: int) -> Image:
@@ -160,11 +186,4 @@ def _checked(image: Image, number: int) -> Image:
 
 
 def _no_faces() -> Faces:
-    empty = np.empty(0)
-    return Faces(
-        crops=np.empty(0, np.uint8),
-        frames=empty.astype(np.int64),
-        boxes=np.empty((0, 4), np.float32),
-        confidences=empty.astype(np.float32),
-        searched=0,
-    )
+    return whole_crops(np.empty((0, 1, 1, 3), np.uint8))

@@ -8,7 +8,7 @@ extractors.json               per extractor: title, fingerprint, where its weigh
 faces.parquet                 one line a face: content, frame, box, clip, label, identity, ..., fold (-1: not tested)
 audit.csv                     what the two sides of each fold share, as `classify.audit` counts it
 skipped.csv                   inputs that were not, or not wholly, used, with the reason
-files.parquet                 one line an input file: content, clip, label, attack, and how many faces it gave
+files.parquet                 one line an input file: content, clip, label, attack, and how many faces and people it has
 units/<extractor>/<classifier>/
     unit.json                 best parameters, those chosen inside each fold, thresholds to deploy
     configurations.parquet    every configuration's fold scores
@@ -58,9 +58,9 @@ PACKAGES = (
         "torch",
         "torchvision",
     ),
-    *("timm", "facenet-pytorch", "opencv-python", "av", "imagehash", "openvino", "numba"),
+    *("timm", "facenet-pytorch", "opencv-python", "av", "pillow", "imagehash", "openvino", "numba"),
 )
-OPTIONAL = ("scikit-learn-intelex",)
+OPTIONAL = ("scikit-learn-intelex", "pillow-heif")
 
 
 @dataclass(frozen=True, eq=False)  # equal to itself only, so that what is made of it can be remembered

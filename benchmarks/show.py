@@ -1,15 +1,18 @@
 """Predictions for people: which files a folder means, lines of text, and frames with boxes and scores."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import cv2
 
 from benchmarks.predict import FaceScore, Prediction
 from extract.errors import RequestError
-from extract.faces import FaceSettings
+from extract.faces import FaceSettings, read_clip
+from extract.media.frames import Frames, Image, UnreadableClip
+from extract.media.kinds import is_image, is_video
 from extract.store import write_png
-from extract.video import Image, is_image, is_video, read_frames
 
 FAKE, REAL = (220, 30, 30), (30, 160, 60)  # RGB
 
@@ -51,10 +54,19 @@ def describe(prediction: Prediction, *, every_face: bool = False) -> Iterator[st
         f"{count} face{'s' if count != 1 else ''}",
         prediction.name,
     ]
-    yield "  ".join(parts) + (f"  ({prediction.note})" if prediction.note else "")
-    for face in prediction.faces if every_face else ():
-        box = ", ".join(f"{side:.0f}" for side in face.box)
-        yield f"  frame {face.frame}  box {box}  confidence {face.confidence:.3f}  score {face.score:.4f}"
+    yield "  ".join(parts) + _in_brackets(prediction.note, prediction.code)
+    yield from map(_describe_face, prediction.faces if every_face else ())
+
+
+def _describe_face(face: FaceScore) -> str:
+    box = ", ".join(f"{side:.0f}" for side in face.box)
+    numbers = f"box {box}  confidence {face.confidence:.3f}  score {face.score:.4f}"
+    return f"  frame {face.frame}  {numbers}{_in_brackets(face.note)}"
+
+
+def _in_brackets(note: str, code: str = "") -> str:
+    words = " ".join(part for part in (note, f"[{code}]" if code else "") if part)
+    return f"  ({words})" if words else ""
 
 
 def _threshold(prediction: Prediction) -> str:
@@ -65,7 +77,7 @@ def _threshold(prediction: Prediction) -> str:
 
 
 def annotate(prediction: Prediction, settings: FaceSettings, *, out: Path, number: int) -> list[Path]:
-    """Write each frame with a face, its faces boxed and scored; a file is decoded again for it.
+    """Write each frame with a face, its faces boxed and scored; the file is decoded again for it, part by part.
 
     Parameters
     ----------
@@ -77,9 +89,18 @@ def annotate(prediction: Prediction, settings: FaceSettings, *, out: Path, numbe
     list of Path
         The pictures, PNG.
     """
-    if not prediction.faces:
-        return []
-    frames = read_frames(Path(prediction.name), count=settings.frames, stride=settings.stride)
+    written: list[Path] = []
+    if prediction.faces:
+        # By `map`: the variable of a loop would hold frames while the next ones are decoded.
+        draw = partial(_annotate_frames, prediction=prediction, out=out, number=number)
+        with suppress(UnreadableClip):  # gone since it was predicted
+            for pictures in map(draw, read_clip(Path(prediction.name), settings)):
+                written += pictures
+    return written
+
+
+def _annotate_frames(frames: Frames, *, prediction: Prediction, out: Path, number: int) -> list[Path]:
+    """Write those frames that have a face."""
     written = []
     for frame, image in zip(frames.numbers, frames.images, strict=True):
         if faces := [face for face in prediction.faces if face.frame == frame]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from classify.aggregate import combiner
 from classify.calibration import METHODS
@@ -20,7 +21,7 @@ from classify.search import How
 from extract.compute import BackendChoice, ComputeSettings, PrecisionChoice
 from extract.datasets.registry import DATASETS
 from extract.datasets.synthetic import SyntheticSettings
-from extract.errors import RequestError, unknown
+from extract.errors import CodedError, RequestError, unknown
 from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.faces import FACE_DETECTORS, FaceSettings
 from extract.perturb import parse_perturbations
@@ -237,7 +238,7 @@ def parse_suite(path: Path) -> Suite:
     try:
         suite = Suite.model_validate(_read_none(values))
     except ValidationError as error:
-        raise RequestError(_describe(error, str(path))) from error
+        raise RequestError(_describe(error, str(path)), code=_code(error)) from error
     return _anchor(suite, path.parent)
 
 
@@ -347,15 +348,27 @@ def _write_none(value: Any) -> Any:
     return value
 
 
+def _code(error: ValidationError) -> str:
+    """Return the code of the refusal that `_describe` tells, where it is one of ours."""
+    cause = _first(error).get("ctx", {}).get("error")
+    return cause.code if isinstance(cause, CodedError) else ""
+
+
+def _first(error: ValidationError) -> ErrorDetails:
+    # A misspelt key is also a missing one: what was written comes first.
+    return sorted(error.errors(), key=lambda entry: entry["type"] not in UNKNOWN_KEY)[0]
+
+
 def _describe(error: ValidationError, origin: str) -> str:
     """Say in one line what is wrong with a suite first, with the nearest name for an unknown key."""
-    # A misspelt key is also a missing one: what was written comes first.
-    first = sorted(error.errors(), key=lambda entry: entry["type"] not in UNKNOWN_KEY)[0]
+    first = _first(error)
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] in UNKNOWN_KEY:
         known = _known_keys(first["loc"][:-1])
         return f"In {origin}: {unknown('key', str(first['loc'][-1]), known)} (at {where})"
     message = first["msg"].removeprefix("Value error, ")
+    if code := _code(error):
+        message = message.removesuffix(f" [{code}]")
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return (
         f"In {origin}: {where or 'suite'}: {message}{'' if message.endswith('.') else '.'} Correct it.{more}"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, face_detector, faces_key
+from extract.media.frames import UnreadableClip
+from extract.media.kinds import is_image
 from extract.store import Store
-from extract.video import UnreadableClip, is_image
 from extract.workers import PATIENCE, Workers, count, run_units
 
 STILLS = 16  # images of one unit: one alone costs less than to send it to another process
@@ -24,11 +25,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class Searched:
-    """A clip with the index of its faces in the store, or with the reason why it cannot be read."""
+    """A clip with the index of its faces in the store, or with the reason, and its code, why it cannot be read."""
 
     clip: Clip
     index: dict[str, Any] | None
     reason: str = ""
+    code: str = ""
 
 
 def search_clips(
@@ -71,7 +73,7 @@ def _searched(clip: Clip, settings: FaceSettings, store: Store) -> Searched:
         try:
             faces = crop_faces(Path(clip.path), settings, _detector(settings))
         except UnreadableClip as error:
-            return Searched(clip, None, str(error))
+            return Searched(clip, None, error.message, error.code)
         store.write_faces(key, clip.content, faces=faces)
         index = store.face_index(key, clip.content)
         assert index is not None  # written just now

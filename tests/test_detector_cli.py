@@ -66,8 +66,9 @@ def test_from_a_run_to_a_verdict(export, cli, clips, tmp_path):
     assert "probability 0." in lines[0]
     assert "2 faces" in lines[0]
     assert lines[1].startswith("unreadable")
-    assert "(cannot be decoded as an image)" in lines[1]
+    assert lines[1].endswith("[E_CLIP_UNREADABLE])")
     assert lines[2].startswith("no-face")
+    assert lines[2].endswith("[E_NO_FACE])")
 
 
 def test_json_lines_with_every_face_and_its_picture(export, cli, clips, tmp_path):
@@ -86,6 +87,8 @@ def test_json_lines_with_every_face_and_its_picture(export, cli, clips, tmp_path
         assert line["score"] == pytest.approx(np.mean([face["score"] for face in line["faces"]]))
         for face, picture in zip(line["faces"], line["pictures"], strict=True):
             assert face["confidence"] > 0.9
+            assert 0 < face["size"] < 160
+            assert face["sharpness"] > 0
             assert cv2.imread(str(tmp_path / picture)).shape == (160, 160, 3)
 
 

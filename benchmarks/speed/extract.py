@@ -30,7 +30,7 @@ from extract.datasets.drawing.persons import make_person, make_poses
 from extract.datasets.filming import DrawnSubject, film
 from extract.extractor_settings import ExtractorSettings
 from extract.extractors import FrozenNetwork, load_extractor
-from extract.faces import Faces
+from extract.faces import whole_crops
 from extract.features import compute_features
 from extract.store import Store
 from extract.video import Image
@@ -67,8 +67,7 @@ def draw_faces(store: Store, count: int) -> pd.DataFrame:
         rng = np.random.default_rng([11, number])
         person, here = DrawnSubject("nobody", make_person(rng)), min(32, count - 32 * number)
         crops = film(person, make_poses(rng, here), size=224, rng=rng)
-        boxes, sure = np.zeros((here, 4), np.float32), np.ones(here, np.float32)
-        store.write_faces(FACES, f"{number:064x}", faces=Faces(crops, np.arange(here), boxes, sure, here))
+        store.write_faces(FACES, f"{number:064x}", faces=whole_crops(crops))
         rows += [(f"{number:064x}", face) for face in range(here)]
     return pd.DataFrame(rows, columns=["content", "face"])
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from extract.mtcnn import SMALLEST, Cascade
+from extract.faces.cascade import SMALLEST, Cascade
 
 Frame = npt.NDArray[np.uint8]
 Image = npt.NDArray[np.float32]

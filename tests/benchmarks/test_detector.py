@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from benchmarks import detector as detectors
 from benchmarks.detector import Detector
 from benchmarks.detector_boosted import Expected
 from benchmarks.detector_export import export_detector
-from benchmarks.detector_files import MAIN, file_digest
+from benchmarks.detector_files import MAIN, file_digest, to_bytes
 from benchmarks.detector_models import read_model, write_model
 from benchmarks.machine import Machine
 from benchmarks.results import read_run
 from benchmarks.runner import run
 from classify.models import CLASSIFIERS, installed
 from classify.thresholds import tune_threshold
+from extract import media
 from extract.errors import RequestError
 from extract.extractors import ExtractorSettings, load_extractor
 from extract.faces import Detection
@@ -408,13 +410,37 @@ def test_a_demanded_digest_refuses_every_other_detector(export, extractor):
 
 def test_other_releases_of_the_face_detector_are_said(export, extractor, monkeypatch):
     folder, _, _ = export()
-    monkeypatch.setattr(detectors, "faces_key", lambda settings: "another")
+    monkeypatch.setattr(detectors, "faces_key", lambda settings, **others: "another")
     said = []
     Detector.load(folder, extractor=extractor, say=said.append)
-    assert said == [
-        "Faces may be cropped otherwise than in training: another release of OpenCV, PyAV or the face detector, "
-        "or a GPU in the place of a processor."
-    ]
+    (line,) = said
+    assert "cropped" in line
+    assert "OpenCV" in line
+
+
+def test_another_decoding_revision_is_said_by_itself(export, extractor, monkeypatch):
+    folder, _, _ = export()
+    revision = media.DECODING
+    assert record_of(folder)["decoding"] == revision
+    monkeypatch.setattr(media, "DECODING", revision + 7)
+    said = []
+    assert Detector.load(folder, extractor=extractor, say=said.append).record.decoding == revision
+    (line,) = said  # the crops differ by nothing else
+    assert re.search(rf"revision {revision + 7}.*revision {revision}\b.*Run the suite again", line)
+
+
+def test_a_detector_from_before_revisions_were_recorded_is_used_with_a_warning(export, extractor):
+    folder, _, _ = export()
+    record = record_of(folder)
+    new = {"every", "at", "max_pixels", "damaged", "upright"}
+    faces = {name: value for name, value in record["faces"].items() if name not in new}
+    old = {name: value for name, value in record.items() if name != "decoding"}
+    (folder / MAIN).write_bytes(to_bytes({**old, "faces": faces, "faces_key": "none-32-before"}))
+    said = []
+    detector = Detector.load(folder, extractor=extractor, say=said.append)
+    assert detector.record.decoding == 0
+    (line,) = said
+    assert re.search(rf"revision {media.DECODING}\b.*not recorded", line)
 
 
 def test_no_folder_is_said(tmp_path):
@@ -438,10 +464,10 @@ def boxes(count):
 def with_faces(export, extractor):
     """Load a detector for a level that finds `count` faces, or `select`ed ones, in every frame."""
 
-    def make(count, level="image"):
+    def make(count, level="image", select="all"):
         folder, _, _ = export(f"{level}-{count}", level=level)
         detector = Detector.load(folder, extractor=extractor)
-        faces = detector.record.faces.__class__(detector="none", size=32, select="all")
+        faces = detector.record.faces.__class__(detector="none", size=32, select=select)
         detector = Detector(
             **{**vars(detector), "record": detector.record.model_copy(update={"faces": faces})}
         )
@@ -454,7 +480,7 @@ def with_faces(export, extractor):
 def test_a_file_without_a_face_gets_no_verdict(with_faces):
     (found,) = with_faces(0).predict([np.zeros((20, 20, 3), np.uint8)])
     assert (found.verdict, found.score, found.probability, found.faces) == ("no-face", None, None, ())
-    assert found.note == "no usable face in 1 frame"
+    assert (found.note, found.code) == ("no usable face in 1 frame", "E_NO_FACE")
 
 
 @pytest.mark.parametrize("level", ["image", "video"])
@@ -464,7 +490,34 @@ def test_several_faces_count_by_their_mean(with_faces, level, rows):
     assert len(found.faces) == 3
     assert found.score == pytest.approx(np.mean([face.score for face in found.faces]))
     warned = "mean of 3 faces, but the threshold was chosen for single ones"
-    assert found.note == (warned if level == "image" else "")
+    assert (warned in found.note) == (level == "image")
+    assert found.code == ""
+
+
+@pytest.mark.parametrize(
+    ("select", "words"), [("largest", "largest"), ("track", "longest"), ("all", "all are used|which are all")]
+)
+def test_several_people_are_said_with_those_that_are_used(with_faces, select, words):
+    (found,) = with_faces(3, select=select).predict([np.zeros((20, 20, 3), np.uint8)])
+    assert re.search(rf"up to 3 faces in a frame, .*({words})", found.note)
+    assert len(found.faces) == (3 if select == "all" else 1)
+
+
+def test_one_person_is_not_worth_a_word(with_faces):
+    (found,) = with_faces(1).predict([np.zeros((20, 20, 3), np.uint8)])
+    assert "in a frame" not in found.note
+
+
+def test_poor_faces_are_said_with_their_numbers(with_faces):
+    image = np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+    (one,) = with_faces(1).predict([image])
+    (face,) = one.faces
+    assert (face.size, face.outside, face.turned) == (9, 0, 0)
+    assert face.note.startswith("small: 9 pixels")
+    assert face.note in one.note
+    (several,) = with_faces(3).predict([image])
+    assert [face.size for face in several.faces] == [9, 10, 11]
+    assert "small: 3 of 3 faces" in several.note
 
 
 def test_files_pictures_and_broken_files_come_in_order(export, extractor, elsewhere, tmp_path):
@@ -479,7 +532,7 @@ def test_files_pictures_and_broken_files_come_in_order(export, extractor, elsewh
     )
     assert [p.name for p in found] == [str(files[0]), str(broken), "image 2", str(files[1]), str(files[2])]
     assert [p.verdict == "unreadable" for p in found] == [False, True, False, False, False]
-    assert found[1].note == "cannot be decoded as an image"
+    assert [p.code for p in found] == ["", "E_CLIP_UNREADABLE", "", "", ""]
 
 
 def test_the_threshold_is_that_of_the_rule(export, source):

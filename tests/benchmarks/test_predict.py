@@ -1,3 +1,6 @@
+import weakref
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -6,7 +9,8 @@ from benchmarks.predict import WAITING, FaceScore, Looked, Prediction, predict
 from benchmarks.show import annotate, describe, expand
 from extract.errors import RequestError
 from extract.extractors import BATCH
-from extract.faces import Detection, FaceSettings
+from extract.faces import Detection, FaceSettings, read_clip
+from extract.media.frames import Frames
 
 SETTINGS = FaceSettings(size=16, margin=0.0, select="all", frames=3)
 
@@ -31,12 +35,12 @@ def picture(*shades):
 
 def judge(looked, scores):
     faces = tuple(
-        FaceScore(int(f), (0, 0, 1, 1), 1.0, s) for f, s in zip(looked.faces.frames, scores, strict=True)
+        FaceScore(int(f), (0, 0, 1, 1), 1.0, s, size=99, sharpness=500, outside=0)
+        for f, s in zip(looked.faces.frames, scores, strict=True)
     )
     score = float(np.mean(scores)) if len(scores) else None
-    return Prediction(
-        looked.name, "unreadable" if looked.error else "fake", score, None, 0.0, faces, looked.error
-    )
+    verdict = "unreadable" if looked.error else "fake"
+    return Prediction(looked.name, verdict, score, None, 0.0, faces, looked.error, looked.code)
 
 
 @pytest.fixture
@@ -111,7 +115,9 @@ def test_files_that_cannot_be_read_do_not_end_the_stream(stream, tmp_path):
     assert [p.verdict for p in found] == ["unreadable"] * len(names) + ["fake"]
     assert all(p.note and p.score is None for p in found[:-1])
     assert "No such file" in found[3].note
-    assert found[0].note == "cannot be decoded as an image"
+    assert {p.code for p in found[:3]} == {"E_CLIP_UNREADABLE"}
+    assert [p.code for p in found[3:]] == ["E_CLIP_NOT_READ"] * 2 + [found[5].code, "E_CLIP_UNREADABLE", ""]
+    assert not any("E_" in p.note for p in found)
     assert found[-1].name == str(good)
 
 
@@ -135,9 +141,8 @@ def test_what_is_no_picture_is_refused(stream, given):
 # -- for people --------------------------------------------------------------------------------------------------
 
 
-PREDICTION = Prediction(
-    "a.png", "fake", 0.75, None, 0.5, (FaceScore(0, (1.0, 2.0, 30.0, 40.0), 0.987, 0.75),), "a note"
-)
+FACE = FaceScore(0, (1.0, 2.0, 30.0, 40.0), 0.987, 0.75, size=38.0, sharpness=500.0, outside=0.0)
+PREDICTION = Prediction("a.png", "fake", 0.75, None, 0.5, (FACE,), "a note")
 
 
 def test_a_line_says_verdict_score_threshold_faces_and_name():
@@ -146,6 +151,27 @@ def test_a_line_says_verdict_score_threshold_faces_and_name():
     ]
     lines = list(describe(PREDICTION, every_face=True))
     assert lines[1:] == ["  frame 0  box 1, 2, 30, 40  confidence 0.987  score 0.7500"]
+
+
+def test_a_line_says_what_is_poor_about_a_face():
+    face = replace(FACE, note="small: 38 pixels")
+    lines = list(describe(replace(PREDICTION, faces=(face,)), every_face=True))
+    assert lines[1].endswith("score 0.7500  (small: 38 pixels)")
+
+
+@pytest.mark.parametrize(
+    ("note", "shown"), [("cut off", "(cut off [E_CLIP_DAMAGED])"), ("", "([E_CLIP_DAMAGED])")]
+)
+def test_a_line_without_a_verdict_has_the_code(note, shown):
+    (line,) = describe(Prediction("a.mp4", "unreadable", None, None, 0.5, (), note, "E_CLIP_DAMAGED"))
+    assert line.endswith(f"a.mp4  {shown}")
+
+
+def test_json_has_the_numbers_of_every_face():
+    (face,) = PREDICTION.to_dict()["faces"]
+    numbers = {"size": 38.0, "sharpness": 500.0, "outside": 0.0, "turned": 0, "note": ""}
+    assert {name: face[name] for name in numbers} == numbers
+    assert PREDICTION.to_dict()["code"] == ""
 
 
 def test_folders_stand_for_what_is_below_them(tmp_path):
@@ -170,6 +196,58 @@ def test_frames_are_annotated_at_their_faces(tmp_path):
     image = cv2.cvtColor(cv2.imread(str(drawn)), cv2.COLOR_BGR2RGB)
     assert image[2, 1:31, 0].min() > 200  # the upper edge of the box, red: fake
     assert annotate(Prediction("x.png", "no-face", None, None, 0, ()), SETTINGS, out=tmp_path, number=0) == []
+
+
+def film(path, frames):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, frames[0].shape[1::-1])
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def on(frame):
+    return replace(FACE, frame=frame)
+
+
+def test_of_a_video_the_frames_with_faces_are_annotated(tmp_path):
+    path = film(tmp_path / "a.avi", [np.full((48, 64, 3), 9 * n, np.uint8) for n in range(10)])
+    settings = FaceSettings(frames=4, stride=2)
+    prediction = replace(PREDICTION, name=str(path), faces=(on(4), on(4), on(8), on(5)))
+    drawn = annotate(prediction, settings, out=tmp_path / "out", number=0)
+    # Of the frames 0, 2, 4, 6, 8 that there are four are taken; the fifth is none of them.
+    taken = {number for frames in read_clip(path, settings) for number in frames.numbers}
+    assert [int(file.stem.split("_")[1]) for file in drawn] == sorted(taken & {4, 8})
+
+
+def test_frames_are_annotated_part_by_part(monkeypatch, tmp_path):
+    alive, images = [], []
+
+    def read(path, sampling, **options):
+        assert (sampling, options["damaged"]) == (settings.sampling, "use")
+        for number in range(3):
+            alive.append(sum(image() is not None for image in images))
+            image = np.zeros((48, 64, 3), np.uint8)
+            images.append(weakref.ref(image))
+            yield Frames([image], [number])
+            del image
+
+    settings = FaceSettings(frames=3, every="1s", damaged="use")
+    monkeypatch.setattr("extract.faces.reading.read_batches", read)
+    prediction = replace(PREDICTION, faces=(on(0), on(2)))
+    assert len(annotate(prediction, settings, out=tmp_path / "out", number=0)) == 2
+    assert alive == [0, 0, 0]
+
+
+def test_a_file_that_is_gone_since_is_not_annotated(tmp_path):
+    prediction = replace(PREDICTION, name=str(tmp_path / "gone.png"))
+    assert annotate(prediction, SETTINGS, out=tmp_path, number=0) == []
+
+
+def test_pictures_that_cannot_be_written_are_an_error(tmp_path):
+    path = write(tmp_path / "a.png", picture(0))
+    with pytest.raises(OSError, match=r"a\.png"):
+        annotate(replace(PREDICTION, name=str(path)), SETTINGS, out=path, number=0)
 
 
 def test_what_was_looked_at_counts_its_faces(stream):

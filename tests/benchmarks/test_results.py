@@ -155,10 +155,15 @@ def test_the_selected_parameters_may_be_none(finished):
 
 def test_every_file_is_counted_with_the_faces_that_it_gave(finished, training):
     files = read_run(finished).files
-    assert list(files) == ["content", "clip", "label", "attack", "split", "data", "faces"]
+    assert list(files) == ["content", "clip", "label", "attack", "split", "data", "faces", "people"]
     assert files["data"].value_counts().to_dict() == {"own": 37, "external": 16}
     assert files["faces"].value_counts().to_dict() == {1: 52, 0: 1}
     assert files[files["faces"] == 0]["clip"].tolist() == ["broken"]
+    assert (files["people"] == files["faces"]).all()
+
+
+def test_what_decodes_is_recorded():
+    assert {"av", "pillow", "opencv-python"} <= set(versions())
 
 
 def test_calibrations_and_thresholds_read_back_as_they_were_fitted(finished):

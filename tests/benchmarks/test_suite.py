@@ -444,7 +444,8 @@ WRONG_VALUES = [
     ({"classifiers": "[classifiers]\nsvc = 3"}, "classifiers.svc", "valid dictionary"),
     ({"classifiers": "[classifiers.svc]\nC = 1.0"}, "classifiers.svc.C", "valid list"),
     ({"after": "[faces]\nframes = 0"}, "faces.frames", "greater than or equal to 1"),
-    ({"after": '[faces]\nselect = "both"'}, "faces.select", "'largest' or 'all'"),
+    ({"after": '[faces]\nselect = "both"'}, "faces.select", "'largest', 'track' or 'all'"),
+    ({"after": '[faces]\nevery = "1 m"'}, "faces.every", "got '1 m'"),
     ({"after": "[data.synthetic]\nidentities = 1"}, "data.synthetic", "identities of at least 2; got 1"),
     ({"after": "[data]\nmanifest = 3"}, "data.manifest", "path"),
 ]
@@ -457,6 +458,22 @@ def test_a_wrong_value_is_refused_with_its_place(change, where, what, write):
     message = refusal(write(**change))
     assert f"mine.toml: {where}: " in message
     assert what in message
+
+
+@pytest.mark.parametrize(
+    ("faces", "code"),
+    [
+        ('stride = 2\nevery = "1s"', "E_FACES_SAMPLING"),
+        ('every = "1s"\nat = "keyframes"', "E_FACES_SAMPLING"),
+        ('every = "soon"', "E_DURATION"),
+        ('perturb = "jpg-30"', "E_NAME_UNKNOWN"),
+        ("frames = 0", "E_REQUEST"),
+    ],
+)
+def test_a_refused_value_keeps_its_code(faces, code, write):
+    message = refusal(write(after=f"[faces]\n{faces}"))
+    assert message.endswith(f"[{code}]")
+    assert message.count("[E_") == 1
 
 
 @pytest.mark.parametrize("key", ["name", "protocol", "extractors", "classifiers"])

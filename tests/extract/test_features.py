@@ -18,7 +18,7 @@ from extract import features
 from extract.compute import ComputeSettings
 from extract.extractor_settings import ExtractorSettings
 from extract.extractors import features_key, load_extractor
-from extract.faces import Faces
+from extract.faces import whole_crops
 from extract.features import compute_features
 from extract.store import Store
 from extract.weights import WeightSettings
@@ -46,9 +46,7 @@ def store_faces(store, clips, each, side=8):
     rng = np.random.default_rng(4)
     for number in range(clips):
         crops = rng.integers(0, 256, (each, side, side, 3), dtype=np.uint8)
-        boxes, sure = np.zeros((each, 4), np.float32), np.ones(each, np.float32)
-        found = Faces(crops, np.arange(each), boxes, sure, each)
-        store.write_faces(KEY, f"{number:064x}", faces=found)
+        store.write_faces(KEY, f"{number:064x}", faces=whole_crops(crops))
     lines = [(f"{number:064x}", face) for number in range(clips) for face in range(each)]
     return pd.DataFrame(lines, columns=["content", "face"])
 

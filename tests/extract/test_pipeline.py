@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from joblib.externals.loky import reusable_executor
 
-from extract import searching
+from extract import media, searching
 from extract.datasets.crops import read_crops
 from extract.datasets.frames import read_frames
 from extract.datasets.synthetic import SyntheticSettings, generate
@@ -375,6 +375,23 @@ def test_a_worker_that_is_killed_costs_the_clips_in_its_hand(drawn, alone, store
     assert {
         path: path.stat().st_mtime_ns for path in stored
     } == stored  # finished clips were not searched again
+
+
+def test_another_decoding_revision_sees_neither_old_crops_nor_old_features(clips, store, bright, monkeypatch):
+    manifest = identify(six(clips), store)
+
+    def work():
+        extractor, before = Colours(), bright.built
+        searching._built.cache_clear()
+        rows, _ = find_faces(manifest, BRIGHT, store=store)
+        load_features(rows, extractor, store=store, faces=faces_key(BRIGHT))
+        return bright.built - before, sum(extractor.calls), len(rows)
+
+    built, computed, faces = work()
+    assert (built, computed) == (1, faces)
+    assert work() == (0, 0, faces)
+    monkeypatch.setattr(media, "DECODING", media.DECODING + 1)
+    assert work() == (1, faces, faces)
 
 
 # -- load_features -------------------------------------------------------------------------------------------

@@ -37,7 +37,13 @@ def some_faces(seed=0, n=3, size=16):
         frames=np.arange(n) * 10,
         boxes=rng.uniform(-5, 100, (n, 4)).astype(np.float32),
         confidences=rng.uniform(0.9, 1, n).astype(np.float32),
+        landmarks=rng.uniform(0, 100, (n, 5, 2)).astype(np.float32),
+        turned=np.array([0, 90, 270])[np.arange(n) % 3],
+        sizes=rng.uniform(20, 100, n).astype(np.float32),
+        sharpness=rng.uniform(10, 1000, n).astype(np.float32),
+        outside=rng.uniform(0, 0.5, n).astype(np.float32),
         searched=n + 1,
+        people=2,
         note="truncated: 4 of 9 frames can be read",
     )
 
@@ -134,11 +140,11 @@ def test_faces_round_trip(store):
     store.write_faces(KEY, A, faces=faces)
     index = store.face_index(KEY, A)
     assert (index["searched"], index["note"]) == (4, "truncated: 4 of 9 frames can be read")
-    assert [face["frame"] for face in index["faces"]] == [0, 10, 20]
-    np.testing.assert_array_equal(np.array([f["box"] for f in index["faces"]], np.float32), faces.boxes)
-    np.testing.assert_array_equal(
-        np.array([f["confidence"] for f in index["faces"]], np.float32), faces.confidences
-    )
+    assert index["people"] == 2
+    names = {"frame": "frames", "box": "boxes", "confidence": "confidences", "size": "sizes"}
+    for name in ("frame", "box", "confidence", "landmarks", "turned", "size", "sharpness", "outside"):
+        known = getattr(faces, names.get(name, name))
+        np.testing.assert_array_equal(np.array([f[name] for f in index["faces"]], known.dtype), known)
     crops = [store.read_face(KEY, A, face=i) for i in range(3)]
     np.testing.assert_array_equal(np.stack(crops), faces.crops)
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from extract.video import Image
+from extract.media.frames import Image
 from extract.workers import one_torch_thread
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from extract.datasets.drawing.persons import make_person, make_poses
 from extract.datasets.filming import DrawnSubject, film
 from extract.faces import MTCNN, FaceSettings, face_detector
-from extract.mtcnn import Cascade, _Summed, pyramid
+from extract.faces.cascade import Cascade, _Summed, pyramid
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.ending import end_with  # first of ours
 
 try:
-    import extract.video  # noqa: F401  (first: OpenCV's wheel needs libraries from the system, and to be told to be quiet)
+    import cv2  # noqa: F401  (first: its wheel needs libraries from the system)
 except ImportError as error:
     sys.exit(
         f"OpenCV cannot be loaded ({error}). It needs libGL and glib from the system; "
@@ -406,7 +406,7 @@ def list_all(
     from classify.calibration import METHODS
     from classify.rules import COST, DEMANDS, RULES
     from extract.extractors import list_extractors
-    from extract.perturb import FAMILIES
+    from extract.media.perturb import FAMILIES
 
     table = Table("extractor", "model", "weights on this machine", box=None)
     for name, (model, where) in list_extractors(weights).items():

@@ -18,7 +18,7 @@ from extract.datasets.synthetic import generate
 from extract.errors import RequestError
 from extract.faces import FaceSettings, faces_key
 from extract.manifest import Manifest, check_classes, read_manifest
-from extract.perturb import Perturbation, parse_perturbations
+from extract.media.perturb import Perturbation, parse_perturbations
 from extract.pipeline import NoFaces, find_faces, identify
 from extract.store import Store
 

@@ -24,7 +24,7 @@ from classify.models import CLASSIFIERS
 from extract.errors import RequestError, first_line
 from extract.extractors import Extractor, FrozenNetwork
 from extract.files import hash_file, remove, write_bytes, write_json
-from extract.video import Image
+from extract.media.frames import Image
 
 CONVERTERS = ("onnx", "onnxmltools", "onnxruntime", "skl2onnx")
 PACKAGES = ("deepfake-transfer-bench", "numpy", *CONVERTERS, "scikit-learn", "torch", "xgboost")

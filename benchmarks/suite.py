@@ -24,7 +24,7 @@ from extract.datasets.synthetic import SyntheticSettings
 from extract.errors import CodedError, RequestError, unknown
 from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.faces import FACE_DETECTORS, FaceSettings
-from extract.perturb import parse_perturbations
+from extract.media.perturb import parse_perturbations
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 OPTIONS = ("identity", "clip", "compression", "manipulations", "group")  # of data sets

@@ -15,10 +15,10 @@ from extract.compute import ComputeSettings, as_recorded, choose
 from extract.errors import RequestError, first_line
 from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.files import digest
+from extract.media.frames import Image
 from extract.networks import NETWORKS, Network, find_network
 from extract.plugins import installed_plugins, plugin_function
 from extract.prepared import PREPROCESSING, FacesToFeatures
-from extract.video import Image
 from extract.weights import WeightSettings, available, find
 from extract.workers import threads
 

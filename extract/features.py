@@ -12,9 +12,9 @@ import pandas as pd
 
 from extract.compute import as_recorded
 from extract.extractors import Extractor, FrozenNetwork, Recipe, features_key, load_extractor
+from extract.media.frames import Image
 from extract.progress import Track, no_progress
 from extract.store import Store
-from extract.video import Image
 from extract.workers import Workers, run_units
 
 PART = 128  # faces a part holds at least; a kill costs the parts in hand

@@ -12,7 +12,7 @@ from torch import nn
 
 from extract.compute import import_openvino
 from extract.errors import RequestError, first_line
-from extract.video import Image
+from extract.media.frames import Image
 
 BATCHES = (16, 4, 8)  # that are tried, the first one first
 FIXED = 8  # where the bits depend on the batch

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from extract.media.frames import Image
 from extract.packed_reactnet import PackedReActNet
 from extract.prepared import FacesToFeatures
 from extract.reactnet import ReActNetA
-from extract.video import Image
 
 
 class PackedBackend:

@@ -14,10 +14,10 @@ from extract.faces import FaceSettings
 from extract.features import compute_features
 from extract.files import write_bytes
 from extract.manifest import OPTIONAL, Manifest, skip_table
+from extract.media.kinds import is_video
 from extract.progress import Track, no_progress
 from extract.searching import Clip, search_clips
 from extract.store import Store, write_png
-from extract.video import is_video
 from extract.workers import Workers
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from extract.video import Image
+from extract.media.frames import Image
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BATCH = 16  # fixed and padded: in torch the same face gives other bits in a batch of another size

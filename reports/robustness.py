@@ -11,7 +11,7 @@ from benchmarks.judge import DEFAULT
 from benchmarks.results import Run
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
-from extract.perturb import FAMILIES, parse_perturbations
+from extract.media.perturb import FAMILIES, parse_perturbations
 from reports.formats import Cell, Table
 from reports.notes import extractor_title, flat, intervals, leaky, marks
 from reports.responses import non_responses, rate_of

@@ -32,8 +32,8 @@ from extract.extractor_settings import ExtractorSettings
 from extract.extractors import FrozenNetwork, load_extractor
 from extract.faces import whole_crops
 from extract.features import compute_features
+from extract.media.frames import Image
 from extract.store import Store
-from extract.video import Image
 from extract.weights import WeightSettings
 
 FACES = "speed"  # their key in the store

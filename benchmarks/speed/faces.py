@@ -22,10 +22,10 @@ import PIL.Image
 from benchmarks.speed.films import make_films
 from extract.faces import FaceSettings, Floats
 from extract.manifest import make_manifest
+from extract.media.frames import Image, spread
 from extract.pipeline import find_faces, identify
 from extract.searching import Clip, search_clips
 from extract.store import Store
-from extract.video import Image, spread
 from extract.workers import cores
 
 FASTER, AGREE, OVERLAP = 10, 0.99, 0.8  # targets: times as fast; share of faces; from which boxes agree

@@ -8,7 +8,7 @@ from extract.datasets.folder import add_people
 from extract.datasets.halves import read_halves
 from extract.datasets.listing import LABELS, UNEXPLAINED, assemble, glance, halves, list_files, need_folder
 from extract.manifest import Manifest, read_manifest
-from extract.video import is_image
+from extract.media.kinds import is_image
 
 TABLE = "faces.csv"
 REPORT = "verification.csv"  # what the export says of itself

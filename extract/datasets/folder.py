@@ -8,7 +8,7 @@ import pandas as pd
 from extract.datasets.listing import LABELS, assemble, glance, halves, list_files
 from extract.errors import RequestError
 from extract.manifest import Manifest
-from extract.video import is_image, is_video
+from extract.media.kinds import is_image, is_video
 
 LAYOUT = "real/ and fake/ with images or videos; or these two in train/, val/ and test/ with videos"
 

@@ -8,7 +8,7 @@ import pandas as pd
 from extract.datasets.folder import add_people
 from extract.datasets.listing import UNEXPLAINED, assemble, halves, list_files, natural, need_folder
 from extract.manifest import Manifest
-from extract.video import is_image
+from extract.media.kinds import is_image
 
 
 def read_halves(

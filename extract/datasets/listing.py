@@ -15,7 +15,7 @@ import pandas as pd
 
 from extract.errors import RequestError
 from extract.manifest import Manifest, make_manifest, skip_table
-from extract.video import is_video
+from extract.media.kinds import is_video
 
 LABELS = ("real", "fake")
 SPLITS = ("train", "val", "test")

@@ -18,7 +18,7 @@ from extract.faces.settings import FaceSettings
 from extract.faces.tracks import longest_track
 from extract.faces.turns import turn, turn_back
 from extract.media.frames import Frames, Image
-from extract.perturb import parse_perturbation
+from extract.media.perturb import parse_perturbation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from extract.faces.crops import CROPS
 from extract.faces.detectors import FACE_DETECTORS, MTCNN
 from extract.faces.settings import FaceSettings
 from extract.files import digest
-from extract.perturb import parse_perturbation
+from extract.media.perturb import parse_perturbation
 
 
 def faces_key(settings: FaceSettings, *, decoding: int | None = None) -> str:

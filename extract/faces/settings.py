@@ -9,7 +9,7 @@ import pydantic
 
 from extract.errors import RequestError
 from extract.media.frames import MAX_PIXELS, Damaged, Sampling
-from extract.perturb import parse_perturbation
+from extract.media.perturb import parse_perturbation
 
 MIN_FACE = 0.045  # in 640 pixels: the search begins one size of MTCNN's pyramid later, at half the cost
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s)")
@@ -92,8 +92,8 @@ class FaceSettings:
     no_face : {"skip", "fail"}
         A clip without a usable face is left out and reported, or ends the run.
     perturb : str
-        One perturbation of `extract.perturb`, ``jpeg-30``, that every clip goes through before faces are searched;
-        empty for none. A clip that it does not apply to is one without a usable face.
+        One perturbation of `extract.media.perturb`, ``jpeg-30``, that every clip goes through before faces are
+        searched; empty for none. A clip that it does not apply to is one without a usable face.
     """
 
     frames: int = pydantic.Field(default=32, ge=1)

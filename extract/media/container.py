@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +48,8 @@ def open_video(
     UnreadableClip
         Not a video, without a picture that moves, larger than allowed, or leading to other files.
     """
-    container = _open(path, log, max_pixels)
+    with path.open("rb") as file:
+        container = _open(file.fileno(), log, max_pixels)
     try:
         stream = _video(container, log)
         coding = stream.codec_context
@@ -65,14 +65,19 @@ def open_video(
             container.close()
 
 
-def _open(path: Path, log: DecoderLog, max_pixels: int) -> av.container.InputContainer:
+def _open(descriptor: int, log: DecoderLog, max_pixels: int) -> av.container.InputContainer:
+    """Open a file by its descriptor, which FFmpeg copies: its name could hold a protocol, and suggest a format."""
     try:
         with log.listening():
             return av.open(
-                f"file:{os.path.abspath(path)}",  # a name with a colon is no protocol
+                "fd:",
                 mode="r",
                 options={"max_pixels": str(max_pixels)},
-                container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"},
+                container_options={
+                    "fd": str(descriptor),
+                    "protocol_whitelist": "fd",
+                    "format_whitelist": ",".join(FORMATS),
+                },
                 metadata_errors="replace",
             )
     except av.FFmpegError as error:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from extract.media.frames import MAX_PIXELS, Damaged, Frames, Sampling
+from extract.media.images import read_image
 from extract.media.kinds import kind_of
 from extract.media.video import read_video
 
@@ -34,10 +35,6 @@ def read_batches(
         The file gives no frame, or none to trust; also in the middle, when what came before is to be thrown away.
     """
     if kind_of(path) == "image":
-        from extract.video import _read_image
-
-        yield Frames([_read_image(path)], [0])
-        return
         yield read_image(path, max_pixels=max_pixels, damaged=damaged)
     else:
         yield from read_video(path, sampling, max_pixels=max_pixels, damaged=damaged)

@@ -58,7 +58,7 @@ def read_picture(packet: av.Packet[Any], coding: av.VideoCodecContext) -> Pictur
 
 
 def _h264(units: Iterator[bytes]) -> Picture:
-    """Read the first slice: IDR pictures are refreshes (7.4.1.2.4), ``nal_ref_idc`` 0 is referred to by none (7.4.1)."""
+    """Read the first slice: IDR pictures are refreshes (7.4.1.2.4), ``nal_ref_idc`` 0 has no referrer (7.4.1)."""
     for unit in units:
         if unit[0] & 31 in H264_SLICES:
             return Picture(unit[0] & 31 == H264_REFRESH, 0 if unit[0] & 96 else UNREFERRED)

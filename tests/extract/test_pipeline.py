@@ -17,9 +17,10 @@ from extract.datasets.synthetic import SyntheticSettings, generate
 from extract.errors import RequestError
 from extract.faces import FACE_DETECTORS, Detection, FaceSettings, faces_key
 from extract.manifest import make_manifest, read_manifest
+from extract.media.frames import Sampling
+from extract.media.read import read_frames as decode
 from extract.pipeline import export_image_folder, find_faces, identify, load_features
 from extract.store import Store, read_png, write_png
-from extract.video import read_frames as decode
 
 WHOLE = FaceSettings(detector="none", size=16)
 BRIGHT = FaceSettings(detector="bright", size=16, margin=0)
@@ -305,7 +306,7 @@ def drawn(tmp_path_factory):
 
 
 def read_one_frame(path):
-    return decode(path, count=1).images[0]
+    return decode(path, Sampling(count=1)).images[0]
 
 
 def files_of(store):

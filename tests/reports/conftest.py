@@ -16,7 +16,7 @@ from benchmarks.suite import Suite
 from classify.models import CLASSIFIERS
 from classify.search import Inner, Nested, SearchResult
 from extract.manifest import skip_table
-from extract.perturb import parse_perturbations
+from extract.media.perturb import parse_perturbations
 
 FOLDS = 4
 BEST = {"logistic_regression": {"C": 0.1}, "random_forest": {"n_estimators": 100, "max_depth": None}}

@@ -24,7 +24,7 @@ from extract.media.read import read_frames
 FRAMES = 40
 SPREAD = [2, 8, 14, 20, 25, 31, 37]
 LEVELS = 5  # that a patch may be off
-X265 = {"x265-params": "crf=20:log-level=none"}
+X265 = {"x265-params": "crf=20:log-level=none:pools=none:frame-threads=1"}
 MPEG2 = {"b": "4M", "bf": "2"}
 FULL = {"color_range": 2}
 

@@ -1,7 +1,7 @@
 """What happens to clips on their way: recompressed, blurred, scaled, noisy. Whole frames, before faces are searched.
 
 A perturbation is a family and a strength, ``jpeg-30``; a family alone stands for all its standard strengths. What
-changes pixels one image at a time is here; what needs the whole video is in `extract.recompress`.
+changes pixels one image at a time is here; what needs the whole video is in `extract.media.recompress`.
 """
 
 import hashlib
@@ -16,10 +16,11 @@ from typing import Any, Literal, cast
 import cv2
 import numpy as np
 
-from extract.errors import RequestError, unknown
-from extract.recompress import recompress
+from extract.errors import RequestError, UnreadableClip, unknown
+from extract.media.frames import Frames, Image
+from extract.media.kinds import kind_of
+from extract.media.recompress import recompress
 from extract.registry import Registry
-from extract.video import Frames, Image, UnreadableClip, is_image
 
 PIXELS = 1  # of the code below and in recompress.py: raise it when the same perturbation gives other pixels
 ALL = "all"
@@ -115,7 +116,7 @@ class Perturbation:
 
     def applies_to(self, path: str) -> bool:
         """Whether a file can be perturbed this way: nobody recompresses a still as a video."""
-        return FAMILIES[self.family].stills or not is_image(path)
+        return FAMILIES[self.family].stills or kind_of(Path(path)) == "video"
 
     def apply(self, frames: Frames, *, path: Path) -> Frames:
         """Perturb the frames of a clip.
@@ -242,7 +243,7 @@ def add_noise(image: Image, deviation: float) -> Image:
 
 
 def _recompressed(frames: Frames, path: Path, crf: float) -> list[Image]:
-    if is_image(path.name):
+    if kind_of(path) == "image":
         raise UnreadableClip("a still image: h264 perturbs videos only")
     return recompress(path, frames.numbers, crf=crf)
 

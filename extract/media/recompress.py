@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from extract.video import Image, UnreadableClip, every_frame, frame_rate
+from extract.errors import UnreadableClip
+from extract.media.frames import Image
+from extract.media.video import every_frame, frame_rate
 
 if TYPE_CHECKING:
     import av

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from extract.video import Frames, UnreadableClip, read_frames, spread, strided
+from extract.errors import UnreadableClip
+from extract.media.choose import strided
+from extract.media.frames import Frames, Sampling, spread
+from extract.media.read import read_frames
 
 TOTALS = st.integers(0, 100_000)
 COUNTS = st.integers(1, 500)
@@ -74,7 +77,7 @@ def test_frame_numbers_are_those_of_the_content(
     tmp_path, save_video, numbered_frames, frame_number, name, codec, options, numbers
 ):
     path = save_video(tmp_path / name, numbered_frames(40), codec)
-    frames = read_frames(path, **options)
+    frames = read_frames(path, Sampling(**options))
     assert frames.numbers == numbers
     assert frames.note == ""
     check_contents(frames, frame_number)
@@ -83,7 +86,7 @@ def test_frame_numbers_are_those_of_the_content(
 def test_video_frames_are_rgb(tmp_path, save_video):
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 220
-    (image,) = read_frames(save_video(tmp_path / "red.mp4", [red] * 3), count=1).images
+    (image,) = read_frames(save_video(tmp_path / "red.mp4", [red] * 3), Sampling(count=1)).images
     assert image[..., 0].min() > 180
     assert image[..., 1:].max() < 60
 
@@ -144,7 +147,7 @@ def test_a_truncated_video_gives_fewer_frames_with_a_note_or_none(
 ):
     path = cut(tmp_path / layout, whole[layout], share)
     try:
-        frames = read_frames(path, count=8)
+        frames = read_frames(path, Sampling(count=8))
     except UnreadableClip:
         return
     assert frames.images
@@ -153,7 +156,7 @@ def test_a_truncated_video_gives_fewer_frames_with_a_note_or_none(
 
 @pytest.mark.parametrize("layout", ["index first.mp4", "index last.avi"])
 def test_what_can_be_read_of_a_truncated_video_is_spread_over_anew(tmp_path, whole, frame_number, layout):
-    frames = read_frames(cut(tmp_path / layout, whole[layout], 0.5), count=4)
+    frames = read_frames(cut(tmp_path / layout, whole[layout], 0.5), Sampling(count=4))
     check_contents(but_the_torn(frames), frame_number)
     readable = readable_frames(frames)
     assert 10 <= readable <= 30
@@ -163,14 +166,14 @@ def test_what_can_be_read_of_a_truncated_video_is_spread_over_anew(tmp_path, who
 def test_a_video_whose_index_is_cut_off_is_unreadable(tmp_path, whole):
     path = cut(tmp_path / "clip.mp4", whole["index last.mp4"], 0.5)
     with pytest.raises(UnreadableClip, match="cannot be decoded as a video"):
-        read_frames(path, count=4)
+        read_frames(path, Sampling(count=4))
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "face.png"])
 def test_an_empty_file_is_unreadable(tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(UnreadableClip, match="empty file"):
-        read_frames(tmp_path / name, count=1)
+        read_frames(tmp_path / name, Sampling(count=1))
 
 
 @pytest.mark.parametrize(
@@ -179,18 +182,18 @@ def test_an_empty_file_is_unreadable(tmp_path, name):
 def test_a_text_file_of_another_name_is_unreadable(tmp_path, name, kind):
     (tmp_path / name).write_text("This is no picture, and no film either.\n" * 50)
     with pytest.raises(UnreadableClip, match=f"cannot be decoded as {kind}"):
-        read_frames(tmp_path / name, count=1)
+        read_frames(tmp_path / name, Sampling(count=1))
 
 
 def test_a_png_of_which_only_the_beginning_is_left_is_unreadable(tmp_path, save_image, rng):
     path = save_image(tmp_path / "face.png", rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(UnreadableClip, match="cannot be decoded as an image"):
-        read_frames(path, count=1)
+        read_frames(path, Sampling(count=1))
 
 
 def read_one(path):
-    frames = read_frames(path, count=8)
+    frames = read_frames(path, Sampling(count=8))
     assert frames.numbers == [0]
     assert frames.note == ""
     return frames.images[0]
@@ -263,7 +266,7 @@ def test_awkward_image_names(tmp_path, save_image, rng, stem):
 def test_awkward_video_names(tmp_path, whole, frame_number, stem):
     path = tmp_path / f"{stem}.mp4"
     path.write_bytes(whole["index last.mp4"])
-    frames = read_frames(path, count=3)
+    frames = read_frames(path, Sampling(count=3))
     assert frames.numbers == [6, 20, 33]
     check_contents(frames, frame_number)
 
@@ -272,7 +275,7 @@ def test_an_image_with_a_video_name_is_read_or_refused_but_never_crashes(tmp_pat
     path = save_image(tmp_path / "face.png", rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
     path = path.rename(tmp_path / "face.mp4")
     try:
-        frames = read_frames(path, count=2)
+        frames = read_frames(path, Sampling(count=2))
     except UnreadableClip:
         return
     assert frames.numbers == [0]
@@ -280,13 +283,13 @@ def test_an_image_with_a_video_name_is_read_or_refused_but_never_crashes(tmp_pat
 
 def test_decoding_twice_gives_the_same_pixels(tmp_path, whole):
     (tmp_path / "clip.mp4").write_bytes(whole["index last.mp4"])
-    first, second = (read_frames(tmp_path / "clip.mp4", count=5) for _ in range(2))
+    first, second = (read_frames(tmp_path / "clip.mp4", Sampling(count=5)) for _ in range(2))
     np.testing.assert_array_equal(np.stack(first.images), np.stack(second.images))
 
 
 def test_a_spread_choice_equals_the_same_frames_of_a_full_decode(tmp_path, whole):
     (tmp_path / "clip.mp4").write_bytes(whole["index last.mp4"])
-    every = read_frames(tmp_path / "clip.mp4", count=40).images
-    some = read_frames(tmp_path / "clip.mp4", count=7)
+    every = read_frames(tmp_path / "clip.mp4", Sampling(count=40)).images
+    some = read_frames(tmp_path / "clip.mp4", Sampling(count=7))
     for number, image in zip(some.numbers, some.images, strict=True):
         np.testing.assert_array_equal(image, every[number])

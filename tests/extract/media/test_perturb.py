@@ -15,12 +15,13 @@ import pydantic
 import pytest
 
 from extract import perturb, searching
-from extract.errors import RequestError
+from extract.errors import RequestError, UnreadableClip
 from extract.faces import FaceSettings, WholeFrame, crop_faces, faces_key
 from extract.manifest import make_manifest
-from extract.perturb import FAMILIES, Perturbation, parse_perturbation, parse_perturbations
+from extract.media.frames import Frames, Sampling
+from extract.media.perturb import FAMILIES, Perturbation, parse_perturbation, parse_perturbations
+from extract.media.read import read_frames
 from extract.pipeline import find_faces, identify
-from extract.video import Frames, UnreadableClip, read_frames
 
 STANDARD = parse_perturbations(["all"])
 ON_IMAGES = [one for one in STANDARD if one.family != "h264"]
@@ -66,15 +67,15 @@ def clips(tmp_path_factory):
 
 
 def test_the_clips_are_what_they_were_made_of(clips):
-    np.testing.assert_array_equal(read_frames(clips(97, 131), count=12).images, film(12, 97, 131))
+    np.testing.assert_array_equal(read_frames(clips(97, 131), Sampling(count=12)).images, film(12, 97, 131))
 
 
 def perturbed(one, path, count=4):
-    return one.apply(read_frames(path, count=count), path=path)
+    return one.apply(read_frames(path, Sampling(count=count)), path=path)
 
 
 def damage(one, path):
-    pairs = zip(perturbed(one, path).images, read_frames(path, count=4).images, strict=True)
+    pairs = zip(perturbed(one, path).images, read_frames(path, Sampling(count=4)).images, strict=True)
     return np.mean([np.abs(after.astype(float) - before).mean() for after, before in pairs])
 
 
@@ -84,7 +85,7 @@ def damage(one, path):
 @pytest.mark.parametrize("size", [(96, 128), (97, 131), (95, 64)])
 @pytest.mark.parametrize("one", STANDARD, ids=lambda one: one.name)
 def test_sizes_type_numbers_and_note_are_kept(clips, one, size):
-    before, after = read_frames(clips(*size), count=4), perturbed(one, clips(*size))
+    before, after = read_frames(clips(*size), Sampling(count=4)), perturbed(one, clips(*size))
     assert [(x.shape, x.dtype) for x in after.images] == [((*size, 3), np.uint8)] * 4
     assert (after.numbers, after.note) == (before.numbers, before.note)
 
@@ -92,10 +93,10 @@ def test_sizes_type_numbers_and_note_are_kept(clips, one, size):
 @pytest.mark.parametrize("one", STANDARD, ids=lambda one: one.name)
 def test_twice_gives_the_same_pixels_and_the_original_is_left_alone(clips, one):
     path = clips(97, 131)
-    frames = read_frames(path, count=4)
+    frames = read_frames(path, Sampling(count=4))
     first, second = (one.apply(frames, path=path) for _ in range(2))
     np.testing.assert_array_equal(first.images, second.images)
-    np.testing.assert_array_equal(frames.images, read_frames(path, count=4).images)
+    np.testing.assert_array_equal(frames.images, read_frames(path, Sampling(count=4)).images)
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -111,7 +112,7 @@ def test_the_weakest_changes_something_and_stronger_changes_more(clips, family):
 def test_no_channel_is_shifted_or_swapped(clips, one):
     path = clips(96, 128)
     shift = np.mean(perturbed(one, path).images, (0, 1, 2)) - np.mean(
-        read_frames(path, count=4).images, (0, 1, 2)
+        read_frames(path, Sampling(count=4)).images, (0, 1, 2)
     )
     assert np.abs(shift).max() < 2
 
@@ -284,7 +285,7 @@ def test_recompressed_frames_are_those_of_their_numbers(
     tmp_path, save_video, numbered_frames, frame_number, name, codec, options
 ):
     path = save_video(tmp_path / name, numbered_frames(40), codec)
-    before = read_frames(path, **options)
+    before = read_frames(path, Sampling(**options))
     after = H264.apply(before, path=path)
     assert after.numbers == before.numbers
     assert [frame_number(image) for image in after.images] == before.numbers
@@ -295,7 +296,7 @@ def test_a_truncated_video_is_recompressed_as_far_as_it_goes(
 ):
     path = save_video(tmp_path / "clip.avi", numbered_frames(40), "MJPG")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    before = read_frames(path, count=4)
+    before = read_frames(path, Sampling(count=4))
     after = H264.apply(before, path=path)
     assert after.note == before.note
     assert after.note.startswith("truncated: ")
@@ -313,7 +314,7 @@ def test_colours_are_kept_exactly_but_for_what_the_codec_loses(tmp_path):
 def test_odd_sides_move_no_pixel(clips):
     # Where whole pixels had moved, the difference to the original would be that of neighbouring frames.
     path = clips(97, 131)
-    before = np.stack(read_frames(path, count=4).images).astype(float)
+    before = np.stack(read_frames(path, Sampling(count=4)).images).astype(float)
     after = np.stack(perturbed(H264, path).images)
     shifts = {s: np.abs(np.roll(after, s, axis=2) - before)[:, :, 2:-2].mean() for s in (-1, 0, 1)}
     assert min(shifts, key=shifts.get) == 0
@@ -324,7 +325,7 @@ def test_odd_sides_move_no_pixel(clips):
 
 
 def test_recompressing_holds_a_bounded_number_of_frames():
-    from extract.recompress import USUAL_RATE, _rate, _through
+    from extract.media.recompress import USUAL_RATE, _rate, _through
 
     taken = 0
 
@@ -350,7 +351,7 @@ def test_recompressing_holds_a_bounded_number_of_frames():
     ],
 )
 def test_the_frame_rate_is_the_clips_own_where_it_makes_sense(stated, used):
-    from extract.recompress import _rate
+    from extract.media.recompress import _rate
 
     assert _rate(stated).as_integer_ratio() == used
 
@@ -363,14 +364,14 @@ def test_a_still_image_is_left_out_with_the_reason(tmp_path, save_image):
 
 def test_frames_of_different_sizes_are_left_out_with_the_reason(monkeypatch, clips):
     monkeypatch.setattr(
-        "extract.recompress.every_frame", lambda path: iter([natural(32, 32), natural(32, 40)])
+        "extract.media.recompress.every_frame", lambda path: iter([natural(32, 32), natural(32, 40)])
     )
     with pytest.raises(UnreadableClip, match="its frames have different sizes"):
         perturbed(H264, clips(96, 128))
 
 
 def test_a_frame_that_is_lost_is_no_other_frame(monkeypatch, clips):
-    monkeypatch.setattr("extract.recompress.every_frame", lambda path: iter(film(7, 32, 48)))
+    monkeypatch.setattr("extract.media.recompress.every_frame", lambda path: iter(film(7, 32, 48)))
     with pytest.raises(UnreadableClip, match="frame 7 cannot be decoded"):
         perturbed(H264, clips(96, 128))
 
@@ -380,11 +381,11 @@ def test_opencv_and_av_share_a_process_whichever_comes_first(clips, first):
     code = f"""
 import {first}
 from pathlib import Path
-from extract.perturb import parse_perturbation
-from extract.video import read_frames
+from extract.media.perturb import parse_perturbation
+from extract.media.read import read_frames
 path = Path({str(clips(96, 128))!r})
-frames = parse_perturbation("h264-40").apply(read_frames(path, count=2), path=path)
-print(len(frames.images), read_frames(path, count=2).numbers == frames.numbers)
+frames = parse_perturbation("h264-40").apply(read_frames(path, Sampling(count=2)), path=path)
+print(len(frames.images), read_frames(path, Sampling(count=2)).numbers == frames.numbers)
 """
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}

@@ -16,7 +16,7 @@ from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recog
 from extract.datasets.synthetic import generate
 from extract.errors import RequestError
 from extract.faces import FaceSettings
-from extract.manifest import Manifest, check_classes, read_manifest
+from extract.manifest import Manifest, Reason, check_classes, read_manifest
 from extract.perturb import Perturbation, parse_perturbations
 from extract.pipeline import NoFaces, find_faces, identify
 
@@ -87,7 +87,9 @@ def read_clips(suite: Suite, *, machine: Machine) -> Clips:
         No data, one class only, impossible folds, and whatever reading the manifests refuses.
     """
     if suite.data is None:
-        raise RequestError("Expected data; the suite names none. Pass --data DIR or --manifest FILE.")
+        raise RequestError(
+            "Expected data; the suite names none. Pass --data DIR or --manifest FILE.", code="E_DATA_MISSING"
+        )
     own = _leave_out_unknown(read_data(suite.data, machine=machine), suite)
     _check_own(own, suite, "manifest")
     external = read_manifest(suite.external.manifest) if suite.external else None
@@ -181,7 +183,7 @@ def _find_perturbed(
     try:
         return _find(manifest, settings, machine)[0]
     except NoFaces as error:  # of what is left of the clips: an answer, too
-        machine.say(f"Perturbation {perturbation.name}: {error}")
+        machine.say(f"Perturbation {perturbation.name}: {error.message}")
         return manifest.clips.iloc[:0].assign(face=0, frame=0)
 
 
@@ -214,7 +216,8 @@ def draw_faces(rows: pd.DataFrame, suite: Suite) -> pd.DataFrame:
             if len(there) < count:
                 raise RequestError(
                     f"Expected at least {count:,} {name} faces with split {split!r} to draw from; got {len(there):,}. "
-                    "Lower the number, or take more frames of each clip."
+                    "Lower the number, or take more frames of each clip.",
+                    code="E_FACES_FEW",
                 )
             drawn.append(rng.choice(there, count, replace=False))
     return rows.loc[np.sort(np.concatenate(drawn))].reset_index(drop=True)
@@ -243,9 +246,8 @@ def _leave_out_unknown(manifest: Manifest, suite: Suite) -> Manifest:
         return manifest
     clips = manifest.clips
     unknown = clips["path"][(clips["label"] == 1) & (clips["source_identity"] == "")]
-    return manifest.leave_out(
-        {path: "its source identity is not known (protocol strict)" for path in unknown}
-    )
+    why = Reason("E_SOURCE_UNKNOWN", "its source identity is not known (protocol strict)")
+    return manifest.leave_out(dict.fromkeys(unknown, why))
 
 
 def _say_unknown(manifest: Manifest, machine: Machine, what: str) -> None:
@@ -279,7 +281,8 @@ def _drawn_from(clips: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     if strange := [split for split in suite.draw if split not in splits]:
         raise RequestError(
             f"Expected to draw from splits of the clips ({', '.join(map(repr, splits))}); got {strange[0]!r}. "
-            "Correct the suite, or fill the column split."
+            "Correct the suite, or fill the column split.",
+            code="E_SPLIT_UNKNOWN",
         )
     return clips[clips["split"].isin(list(suite.draw))].reset_index(drop=True)
 
@@ -296,5 +299,6 @@ def check_disjoint(manifest: Manifest, external: Manifest) -> None:
         if shared := sorted(known & new):
             raise RequestError(
                 f"Expected an external manifest of other people and files; it shares {len(shared)} {what} with the "
-                f"training data, first {shared[0]}. Remove them from one side (or tell apart equal names)."
+                f"training data, first {shared[0]}. Remove them from one side (or tell apart equal names).",
+                code="E_DATA_SHARED",
             )

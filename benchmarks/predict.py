@@ -140,7 +140,7 @@ def _look(given: Input, number: int, *, settings: FaceSettings, find: FaceDetect
     try:
         return Looked(str(given), crop_faces(Path(given), settings, find))
     except UnreadableClip as error:
-        return Looked(str(given), _no_faces(), str(error))
+        return Looked(str(given), _no_faces(), error.message)
     except OSError as error:
         return Looked(str(given), _no_faces(), f"cannot be read: {error.strerror or first_line(error)}")
     except (

@@ -29,6 +29,7 @@ class Searched:
     clip: Clip
     index: dict[str, Any] | None
     reason: str = ""
+    code: str = ""
 
 
 def search_clips(
@@ -71,7 +72,7 @@ def _searched(clip: Clip, settings: FaceSettings, store: Store) -> Searched:
         try:
             faces = crop_faces(Path(clip.path), settings, _detector(settings))
         except UnreadableClip as error:
-            return Searched(clip, None, str(error))
+            return Searched(clip, None, error.message, error.code)
         store.write_faces(key, clip.content, faces=faces)
         index = store.face_index(key, clip.content)
         assert index is not None  # written just now

@@ -6,7 +6,7 @@ from pathlib import Path
 from extract.datasets.halves import read_halves
 from extract.datasets.listing import glance, halves
 from extract.manifest import Manifest
-from extract.video import is_image, is_video
+from extract.media.kinds import is_image, is_video
 
 LAYOUT = "[train|val|test/]real|fake/<clip>/<image>"
 DEPTH = 3  # folders that recognising goes down

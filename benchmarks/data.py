@@ -12,6 +12,7 @@ from benchmarks.suite import DataSettings, Suite
 from classify.folds import identity_folds, inner_folds, nested_folds
 from classify.groups import people_of
 from classify.protocols import PEOPLE
+from extract.datasets.passed import passed_over
 from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recognise
 from extract.datasets.synthetic import generate
 from extract.errors import RequestError
@@ -234,7 +235,8 @@ def read_data(data: DataSettings, *, machine: Machine) -> Manifest:
         manifest = read_manifest(data.manifest)
     else:
         _, manifest = read_dataset(data.folder, name=data.dataset, options=data.options)
-    for note in manifest.notes:
+    skipped = manifest.skipped
+    for note in (*manifest.notes, *passed_over(skipped["code"][skipped["outcome"] == "skipped"])):
         machine.say(note)
     _say_unknown(manifest, machine, "data (a manifest or --identity REGEX can name them)")
     return manifest

@@ -8,13 +8,14 @@ import pandas as pd
 from extract.datasets.listing import (
     LABELS,
     NO_MEDIUM,
+    UNEXPLAINED,
     assemble,
     glance,
     halves,
     list_files,
 )
 from extract.errors import RequestError
-from extract.manifest import Manifest
+from extract.manifest import Manifest, Reason
 from extract.media.kinds import is_image, is_video
 
 LAYOUT = "real/ and fake/ with images or videos; or these two in train/, val/ and test/ with videos"
@@ -61,7 +62,7 @@ def read_folder(root: Path, *, identity: str | None = None, clip: str | None = N
         add_people(table, identity),
         root,
         layout="images or videos in real/ and fake/",
-        skipped=found.strange | others,
+        skipped=found.strange | others | _beside(root, parts),
     )
 
 
@@ -84,6 +85,13 @@ def _need_parts(root: Path, parts: list[str]) -> None:
                 "name the clips in a manifest (--manifest).",
                 code="E_LAYOUT_UNKNOWN",
             )
+
+
+def _beside(root: Path, parts: list[str]) -> dict[str, Reason]:
+    """Return what lies beside the parts; folders are not looked into."""
+    found = list_files(root, enter=lambda folder: any(part.startswith(f"{folder}/") for part in parts))
+    strange = {name: why for name, why in found.strange.items() if name not in parts}
+    return strange | dict.fromkeys(found.files, UNEXPLAINED)
 
 
 def _half(name: str) -> str:

@@ -1,6 +1,7 @@
 """The command line: parse, call, print."""
 
 import gc
+import io
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.ending import end_with  # first of ours
 
@@ -32,6 +34,7 @@ from extract.cluster import connect
 from extract.compute import BackendChoice, PrecisionChoice
 from extract.datasets.registry import DATASETS
 from extract.errors import RequestError, unknown
+from extract.names import printable
 from extract.progress import terminal_progress
 from extract.store import Store
 from extract.workers import GARBAGE, cores
@@ -115,6 +118,9 @@ ClusterOption = Annotated[
     ),
 ]
 CACHE = Path("cache")
+_UsageError: Any = (
+    typer.BadParameter.__base__
+)  # of wrong words, which may be names of files; typer does not export it
 
 
 @app.callback(invoke_without_command=True)
@@ -156,7 +162,9 @@ def run(
     chosen = _computing(chosen, backend, precision)
     weights, machine = weights and weights.resolve(), _machine(cache, jobs, workers)
     if cluster and workers:
-        raise RequestError("Expected --workers or --cluster, which has its own; got both. Leave one out.")
+        raise RequestError(
+            "Expected --workers or --cluster, which has its own; got both. Leave one out.", code="E_OPTION"
+        )
     folders, inputs = (
         [cache, out.parent if out else Path("results")],
         [*_sources(chosen), *filter(None, [weights])],
@@ -249,7 +257,9 @@ def prepare(
     from extract.manifest import write_manifest
 
     if out.suffix not in (".parquet", ".csv"):
-        raise RequestError(f"Expected --out to end in .parquet or .csv; got {out}. Rename it.")
+        raise RequestError(
+            f"Expected --out to end in .parquet or .csv; got {out}. Rename it.", code="E_OPTION"
+        )
     options = _options(identity, clip, compression, manipulation, group)
     name, manifest = read_dataset([path.resolve() for path in data], name=dataset, options=options)
     for line in findings(name, manifest):
@@ -292,7 +302,7 @@ def threshold(
     from reports.threshold import answer, describe, threshold_table
 
     if level not in (None, "image", "video"):
-        raise RequestError(f"Expected --level image or video; got {level}. Correct it.")
+        raise RequestError(f"Expected --level image or video; got {level}. Correct it.", code="E_OPTION")
     run, model, tried = answer(
         results, rule=rule, level=level, prior=prior, extractor=extractor, classifier=classifier
     )
@@ -387,11 +397,11 @@ def predict(
 
     plugin = _plugin(extractor)
     loaded = Detector.load(detector, digest=digest, weights=weights, extractor=plugin, say=_warn)
-    for number, prediction in enumerate(loaded.predict(expand(files))):
+    for number, prediction in enumerate(loaded.predict(expand(files, say=_note))):
         pictures = annotate(prediction, loaded.record.faces, out=frames, number=number) if frames else []
         if as_json:
             more = {"pictures": list(map(str, pictures))} if frames else {}
-            _say(json.dumps(prediction.to_dict() | more, ensure_ascii=False))
+            _say(json.dumps(prediction.to_dict() | more))
         else:
             for line in describe(prediction, every_face=frames is not None):
                 _say(line)
@@ -410,7 +420,9 @@ def list_all(
 
     table = Table("extractor", "model", "weights on this machine", box=None)
     for name, (model, where) in list_extractors(weights).items():
-        table.add_row(name, model, where or "none: --weights DIR, or the hub where there is a network")
+        table.add_row(
+            name, model, printable(where) or "none: --weights DIR, or the hub where there is a network"
+        )
     table.add_row("timm:MODEL", "any timm model", "as above")
     table.add_row("FILE.py", "a plugin", "its own")
     console = _console()
@@ -468,7 +480,10 @@ def purge(
     store, path = Store(cache.resolve()), clip.absolute()
     contents = store.contents_of(path)
     if not contents:
-        raise RequestError(f"Expected a clip that exists or was used before; got {clip}. Check the path.")
+        raise RequestError(
+            f"Expected a clip that exists or was used before; got {clip}. Check the path.",
+            code="E_FILE_MISSING",
+        )
     # Results first: the caches remember which clip the file was, for a purge that has to be repeated.
     lines = sum(purge_results(folder.parent, contents, path) for folder in sorted(results.glob("*/run.json")))
     traces = store.purge(contents, path=path)
@@ -504,11 +519,21 @@ def command() -> None:
 
 def main() -> None:
     """Run the command line: exit status 0 done, 2 the request was wrong, 1 anything else."""
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a file's name must not end a run where the terminal is ASCII
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as error:
+        vars(error)["message"] = printable(vars(error)["message"])
+        error.show()
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit("Aborted.")
     except RequestError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]error:[/] {_escape(str(error))}"
+            Text.assemble(("error:", "bold red"), f" {printable(str(error))}")
         )
         sys.exit(2)
 
@@ -541,10 +566,10 @@ def _with_data(
 ) -> Suite:
     """Put the clips of the command line in the place of the suite's own."""
     if data and manifest:
-        raise RequestError("Expected one of --data and --manifest; got both. Leave one out.")
+        raise RequestError("Expected one of --data and --manifest; got both. Leave one out.", code="E_OPTION")
     if (options or dataset) and not data:
         given = "dataset" if dataset else next(iter(options)).replace("manipulations", "manipulation")
-        raise RequestError(f"Expected --data with --{given}; got none. Add --data DIR.")
+        raise RequestError(f"Expected --data with --{given}; got none. Add --data DIR.", code="E_OPTION")
     if manifest:
         suite = suite.model_copy(update={"data": DataSettings(manifest=manifest.resolve())})
     if data:
@@ -553,7 +578,8 @@ def _with_data(
         check_names(suite)
     if suite.data is None:
         raise RequestError(
-            f"Expected data for suite {suite.name}; got none. Add --data DIR or --manifest FILE."
+            f"Expected data for suite {suite.name}; got none. Add --data DIR or --manifest FILE.",
+            code="E_DATA_MISSING",
         )
     return suite
 
@@ -612,15 +638,20 @@ def _sources(suite: Suite) -> list[Path]:
 def _machine(cache: Path, jobs: int, workers: int | None = None) -> Machine:
     if jobs == 0:
         raise RequestError(
-            "Expected --jobs of at least 1, or -1 for one a core; got 0. Choose another number."
+            "Expected --jobs of at least 1, or -1 for one a core; got 0. Choose another number.",
+            code="E_OPTION",
         )
     for option, processes in (("--jobs", jobs), ("--workers", workers or 1)):
         if processes > cores():
             raise RequestError(
-                f"Expected {option} of at most {cores()}, a process a core; got {processes}. Choose another number."
+                f"Expected {option} of at most {cores()}, a process a core; got {processes}. Choose another number.",
+                code="E_OPTION",
             )
     if cache.exists() and not cache.is_dir():
-        raise RequestError(f"Expected a folder for the cache; {cache} is a file. Choose another --cache.")
+        raise RequestError(
+            f"Expected a folder for the cache; {cache} is a file. Choose another --cache.",
+            code="E_FOLDER_TAKEN",
+        )
     return Machine(
         Store(cache.resolve()),
         n_jobs=jobs,
@@ -654,13 +685,18 @@ def _plugin(file: Path | None) -> Any:
 
     if file is not None and not is_plugin_file(str(file)):
         raise RequestError(
-            f"Expected a plugin, FILE.py, for --extractor; got {file}. Leave it out for networks."
+            f"Expected a plugin, FILE.py, for --extractor; got {file}. Leave it out for networks.",
+            code="E_OPTION",
         )
     return file and load_extractor(ExtractorSettings(name=str(file)), weights=WeightSettings())
 
 
 def _warn(line: str) -> None:
-    typer.echo(f"warning: {line}", err=True)
+    print(printable(f"warning: {line}"), file=sys.stderr, flush=True)
+
+
+def _note(line: str) -> None:
+    print(printable(f"note: {line}"), file=sys.stderr, flush=True)
 
 
 def _console() -> Console:
@@ -670,11 +706,8 @@ def _console() -> Console:
 
 
 def _say(line: str) -> None:
-    typer.echo(line)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+    """Print a line; not by typer, which writes UTF-8 where another encoding is asked for."""
+    print(printable(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,9 @@ def compare(
     kind = COMPARISONS[name]
     check_folder(out)
     if attacks and name != "new-attack":
-        raise RequestError(f"Expected --attack with new-attack only; got it with {name}. Leave it out.")
+        raise RequestError(
+            f"Expected --attack with new-attack only; got it with {name}. Leave it out.", code="E_OPTION"
+        )
     settings: dict[str, Any] = {"repeats": repeats or kind.repeats}
     settings |= {"attacks": list(attacks)} if attacks else {}
     suite = suite.model_copy(

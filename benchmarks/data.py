@@ -13,11 +13,12 @@ from benchmarks.suite import DataSettings, Suite
 from classify.folds import identity_folds, inner_folds, nested_folds
 from classify.groups import people_of
 from classify.protocols import PEOPLE
+from extract.datasets.passed import passed_over
 from extract.datasets.registry import DATASETS, holds_crops, read_dataset, recognise
 from extract.datasets.synthetic import generate
 from extract.errors import RequestError
 from extract.faces import FaceSettings, faces_key
-from extract.manifest import Manifest, check_classes, read_manifest
+from extract.manifest import Manifest, Reason, check_classes, read_manifest
 from extract.media.perturb import Perturbation, parse_perturbations
 from extract.pipeline import NoFaces, find_faces, identify
 from extract.store import Store
@@ -89,7 +90,9 @@ def read_clips(suite: Suite, *, machine: Machine) -> Clips:
         No data, one class only, impossible folds, and whatever reading the manifests refuses.
     """
     if suite.data is None:
-        raise RequestError("Expected data; the suite names none. Pass --data DIR or --manifest FILE.")
+        raise RequestError(
+            "Expected data; the suite names none. Pass --data DIR or --manifest FILE.", code="E_DATA_MISSING"
+        )
     own = _leave_out_unknown(read_data(suite.data, machine=machine), suite)
     _check_own(own, suite, "manifest")
     external = read_manifest(suite.external.manifest) if suite.external else None
@@ -186,7 +189,7 @@ def _find_perturbed(
     try:
         return _find(manifest, settings, machine)[0]
     except NoFaces as error:  # of what is left of the clips: an answer, too
-        machine.say(f"Perturbation {perturbation.name}: {error}")
+        machine.say(f"Perturbation {perturbation.name}: {error.message}")
         return manifest.clips.iloc[:0].assign(face=0, frame=0)
 
 
@@ -223,7 +226,8 @@ def draw_faces(rows: pd.DataFrame, suite: Suite) -> pd.DataFrame:
             if len(there) < count:
                 raise RequestError(
                     f"Expected at least {count:,} {name} faces with split {split!r} to draw from; got {len(there):,}. "
-                    "Lower the number, or take more frames of each clip."
+                    "Lower the number, or take more frames of each clip.",
+                    code="E_FACES_FEW",
                 )
             drawn.append(rng.choice(there, count, replace=False))
     return rows.loc[np.sort(np.concatenate(drawn))].reset_index(drop=True)
@@ -240,7 +244,8 @@ def read_data(data: DataSettings, *, machine: Machine) -> Manifest:
         manifest = read_manifest(data.manifest)
     else:
         _, manifest = read_dataset(data.folder, name=data.dataset, options=data.options)
-    for note in manifest.notes:
+    skipped = manifest.skipped
+    for note in (*manifest.notes, *passed_over(skipped["code"][skipped["outcome"] == "skipped"])):
         machine.say(note)
     _say_unknown(manifest, machine, "data (a manifest or --identity REGEX can name them)")
     return manifest
@@ -252,9 +257,8 @@ def _leave_out_unknown(manifest: Manifest, suite: Suite) -> Manifest:
         return manifest
     clips = manifest.clips
     unknown = clips["path"][(clips["label"] == 1) & (clips["source_identity"] == "")]
-    return manifest.leave_out(
-        {path: "its source identity is not known (protocol strict)" for path in unknown}
-    )
+    why = Reason("E_SOURCE_UNKNOWN", "its source identity is not known (protocol strict)")
+    return manifest.leave_out(dict.fromkeys(unknown, why))
 
 
 def _say_unknown(manifest: Manifest, machine: Machine, what: str) -> None:
@@ -288,7 +292,8 @@ def _drawn_from(clips: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     if strange := [split for split in suite.draw if split not in splits]:
         raise RequestError(
             f"Expected to draw from splits of the clips ({', '.join(map(repr, splits))}); got {strange[0]!r}. "
-            "Correct the suite, or fill the column split."
+            "Correct the suite, or fill the column split.",
+            code="E_SPLIT_UNKNOWN",
         )
     return clips[clips["split"].isin(list(suite.draw))].reset_index(drop=True)
 
@@ -305,5 +310,6 @@ def check_disjoint(manifest: Manifest, external: Manifest) -> None:
         if shared := sorted(known & new):
             raise RequestError(
                 f"Expected an external manifest of other people and files; it shares {len(shared)} {what} with the "
-                f"training data, first {shared[0]}. Remove them from one side (or tell apart equal names)."
+                f"training data, first {shared[0]}. Remove them from one side (or tell apart equal names).",
+                code="E_DATA_SHARED",
             )

@@ -29,6 +29,7 @@ from extract.extractors import Extractor, load_extractor
 from extract.faces import FaceSettings, crop_faces, face_detector, faces_key
 from extract.files import hash_file
 from extract.media.frames import UnreadableClip
+from extract.names import file_of
 from extract.pipeline import load_features
 from extract.store import Store
 from extract.weights import WeightSettings
@@ -139,7 +140,7 @@ def _write_onnx(
     try:
         features = export_extractor(extractor, out / "extractor.onnx")
     except RequestError as error:
-        say(f"ONNX extractor: not written. {error}")
+        say(f"ONNX extractor: not written. {error.message}")
         return
     say(
         f"ONNX extractor: {out / 'extractor.onnx'}; features differ by {features.median_difference:.2g} of the largest."
@@ -150,7 +151,8 @@ def check_empty(out: Path) -> None:
     """Refuse a folder for a detector that holds something already."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(
-            f"Expected a new or empty folder for the detector; got {out}. Choose another --out."
+            f"Expected a new or empty folder for the detector; got {out}. Choose another --out.",
+            code="E_FOLDER_TAKEN",
         )
 
 
@@ -178,7 +180,8 @@ def _choose(
         METHODS[calibration]
     if prior is not None and not 0 < prior < 1:
         raise RequestError(
-            f"Expected a prior between 0 and 1; got {prior:g}. Give the share of fakes to expect."
+            f"Expected a prior between 0 and 1; got {prior:g}. Give the share of fakes to expect.",
+            code="E_OPTION",
         )
     model_suffix(classifier)
     unit, model = run.units[(extractor, classifier)], (extractor, classifier)
@@ -269,12 +272,13 @@ def ensure_faces(rows: pd.DataFrame, settings: FaceSettings, *, store: Store) ->
     for path, content in missing:
         assert detector is not None
         try:
-            same = hash_file(Path(path)) == content
-            faces = crop_faces(Path(path), settings, detector) if same else None
+            same = hash_file(file_of(path)) == content
+            faces = crop_faces(file_of(path), settings, detector) if same else None
         except (OSError, UnreadableClip):
             faces = None
         if faces is None:
             raise RequestError(
-                f"Expected the run's faces in the cache, or its clips; {path} is in neither. Pass the run's --cache."
+                f"Expected the run's faces in the cache, or its clips; {path} is in neither. Pass the run's --cache.",
+                code="E_FILE_MISSING",
             )
         store.write_faces(key, content, faces=faces)

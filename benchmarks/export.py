@@ -36,7 +36,7 @@ def export_faces(suite: Suite, out: Path, *, machine: Machine) -> pd.DataFrame:
         clips, suite.faces, store=machine.store, workers=machine.face_workers, track=machine.track
     )
     for line in clips.skipped.itertuples():
-        machine.say(f"{line.outcome}: {line.path}: {line.reason}")
+        machine.say(f"{line.outcome}: {line.path}: {line.reason} [{line.code}]")
     drawn = draw_faces(found, suite)
     _check_empty(out, {*image_folder_paths(drawn)[0], TABLE, REPORT})
     export_image_folder(drawn, out, store=machine.store, faces=faces_key(suite.faces), track=machine.track)
@@ -83,5 +83,6 @@ def _check_empty(out: Path, own: set[str]) -> None:
     if others:
         raise RequestError(
             f"Expected an empty folder or this export's own; got {len(others):,} other files in {out}, first "
-            f"{others[0].relative_to(out)}. The folder holds other files: choose an empty one."
+            f"{others[0].relative_to(out)}. The folder holds other files: choose an empty one.",
+            code="E_FOLDER_TAKEN",
         )

@@ -135,7 +135,8 @@ def check_parity(models: FoldModels, path: Path, *, X: Matrix, threshold: float)
     """
     if not len(X):
         raise RequestError(
-            "Expected rows to check an exported classifier on; got none. Give it some features."
+            "Expected rows to check an exported classifier on; got none. Give it some features.",
+            code="E_EXPORT",
         )
     session = open_session(path)
     stated = session.get_modelmeta().custom_metadata_map
@@ -217,7 +218,8 @@ def _frozen(extractor: Extractor) -> FrozenNetwork:
         return extractor
     raise RequestError(
         f"Expected a network that torch.onnx exports; got {extractor.name} (a plugin, whose code is its own). "
-        "Leave out --onnx-extractor, or use the detector from Python."
+        "Leave out --onnx-extractor, or use the detector from Python.",
+        code="E_EXPORT",
     )
 
 
@@ -236,7 +238,8 @@ def _feature_parity(extractor: FrozenNetwork, path: Path, *, faces: Image | None
         faces = np.random.default_rng(0).integers(0, 256, (FACES, side, side, 3), dtype=np.uint8)
     if faces.shape[1] != side:
         raise RequestError(
-            f"Expected faces of {side} pixels to check the export on; got {faces.shape[1]}. Resize them."
+            f"Expected faces of {side} pixels to check the export on; got {faces.shape[1]}. Resize them.",
+            code="E_EXPORT",
         )
     try:
         exported = run_session(open_session(path), "faces", faces, step=FACES)

@@ -17,7 +17,8 @@ def check_installed() -> None:
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise RequestError(
             f"Expected the packages that write and run ONNX; {', '.join(missing)} is not installed. "
-            'Run pip install -e ".[onnx]".'
+            'Run pip install -e ".[onnx]".',
+            code="E_PACKAGE_MISSING",
         )
 
 
@@ -30,7 +31,8 @@ def differs(path: Path, how: str) -> RequestError:
     """Build the error for a file that does not do what it was made from."""
     return RequestError(
         f"Expected an ONNX file that agrees with the models it was made from; {path.name} {how}. "
-        "Export it again; if that does not help, use the detector from Python."
+        "Export it again; if that does not help, use the detector from Python.",
+        code="E_EXPORT",
     )
 
 

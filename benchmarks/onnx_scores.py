@@ -59,7 +59,8 @@ def score_model(models: FoldModels, *, dim: int) -> ModelProto:
     if model.ByteSize() >= 2**31:  # a limit of the format, and of the checker
         raise RequestError(
             f"Expected a model below 2 GiB, the most that one ONNX file holds; got {model.ByteSize() / 2**30:.1f} GiB. "
-            "Export a classifier with fewer trees or support vectors."
+            "Export a classifier with fewer trees or support vectors.",
+            code="E_EXPORT",
         )
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -70,17 +71,20 @@ def check_exportable(models: FoldModels, *, dim: int) -> None:
     if models.classifier not in CLASSIFIERS or fitted_as(models.classifier) not in CONVERTED:
         raise RequestError(
             f"Expected a classifier with an ONNX converter: {', '.join(CONVERTED)}; got {models.classifier!r}. "
-            "Use the detector from Python."
+            "Use the detector from Python.",
+            code="E_EXPORT",
         )
     for model in models.models:
         if getattr(model, "kernel", None) == "precomputed":
             raise RequestError(
                 "Expected an SVC with support vectors; got one fitted on a kernel matrix, which knows the numbers of "
-                "its training rows alone. Fit it on the features."
+                "its training rows alone. Fit it on the features.",
+                code="E_EXPORT",
             )
         if model.n_features_in_ != dim:
             raise RequestError(
-                f"Expected models of {dim} features; got one of {model.n_features_in_}. Export with its extractor."
+                f"Expected models of {dim} features; got one of {model.n_features_in_}. Export with its extractor.",
+                code="E_EXPORT",
             )
 
 

@@ -11,6 +11,7 @@ from benchmarks.data import Clips, identify_clips, read_clips, recognise_data
 from benchmarks.machine import Machine, Say
 from benchmarks.results import check_out, claimed, finish, versions
 from benchmarks.suite import Suite
+from extract.datasets.passed import NO_CLIPS
 from extract.errors import RequestError
 from extract.extractors import (
     Extractor,
@@ -118,7 +119,9 @@ def _load_extractors(suite: Suite, weights: Path | None, *, machine: Machine) ->
     ]
     names = [extractor.name for extractor in extractors]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise RequestError(f"Expected extractors of different names; got {twice[0]} twice. Rename one.")
+        raise RequestError(
+            f"Expected extractors of different names; got {twice[0]} twice. Rename one.", code="E_SUITE"
+        )
     _say_weights(extractors, machine.say)
     return extractors
 
@@ -147,9 +150,10 @@ def _table_key(manifest: Manifest) -> str:
     """Hash what a clip table says, wherever its files lie: contents and labels, clips by number, not by path."""
     clips = manifest.clips
     table = clips.drop(columns="path").assign(clip=pd.factorize(clips["clip"])[0])
-    left = manifest.skipped[manifest.skipped["outcome"] != "missing"]
-    skipped = [[Path(line.path).name, line.outcome] for line in left.itertuples()]
-    return digest([list(table), table.astype(str).to_numpy().tolist(), skipped])
+    skipped = manifest.skipped
+    left = skipped[(skipped["outcome"] != "missing") & ~skipped["code"].isin(NO_CLIPS)]
+    names = [[Path(line.path).name, line.outcome] for line in left.itertuples()]
+    return digest([list(table), table.astype(str).to_numpy().tolist(), names])
 
 
 def _describe(extractor: Extractor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ environment.json              Python, platform, package versions
 extractors.json               per extractor: title, fingerprint, where its weights came from, backend and precision
 faces.parquet                 one line a face: content, frame, box, clip, label, identity, ..., fold (-1: not tested)
 audit.csv                     what the two sides of each fold share, as `classify.audit` counts it
-skipped.csv                   inputs that were not, or not wholly, used, with the reason
+skipped.csv                   inputs that were not, or not wholly, used: path, outcome, code, reason
 files.parquet                 one line an input file: content, clip, label, attack, and how many faces and people it has
 units/<extractor>/<classifier>/
     unit.json                 best parameters, those chosen inside each fold, thresholds to deploy
@@ -43,6 +43,7 @@ from classify.device import boosting_device
 from classify.search import SearchResult
 from extract.errors import RequestError
 from extract.files import digest, read_json, whole_directory, write_bytes, write_json
+from extract.names import as_text
 
 LOCK = ".lock"
 TABLES = ("metrics", "estimates", "errors", "replicates", "predictions")  # of a unit
@@ -156,18 +157,23 @@ def claimed(folder: Path, key: str) -> Iterator[None]:
     except Timeout as error:
         raise RequestError(
             f"Expected a results folder that nobody is writing; another process is at {folder}. "
-            "Wait for it, or choose another --out."
+            "Wait for it, or choose another --out.",
+            code="E_FOLDER_BUSY",
         ) from error
 
 
 def check_out(folder: Path) -> None:
     """Refuse a results folder that cannot be one: a file, or a folder with other things in it."""
     if folder.exists() and not folder.is_dir():
-        raise RequestError(f"Expected a folder for the results; {folder} is a file. Choose another --out.")
+        raise RequestError(
+            f"Expected a folder for the results; {folder} is a file. Choose another --out.",
+            code="E_FOLDER_TAKEN",
+        )
     others = [path for path in folder.glob("*") if not path.name.startswith(".tmp-") and path.name != LOCK]
     if others and not (folder / "run.json").is_file():
         raise RequestError(
-            f"Expected an empty folder or this run's own; {folder} holds other files. Choose another --out."
+            f"Expected an empty folder or this run's own; {folder} holds other files. Choose another --out.",
+            code="E_FOLDER_TAKEN",
         )
 
 
@@ -184,7 +190,8 @@ def open_folder(folder: Path, key: str) -> None:
     if record is not None and record["key"] != key:
         raise RequestError(
             f"Expected a new folder or this run's own; {folder} holds a run of other data, settings, weights or "
-            "versions. Choose another --out."
+            "versions. Choose another --out.",
+            code="E_FOLDER_TAKEN",
         )
     write_json(folder / "run.json", {"key": key})
 
@@ -268,9 +275,14 @@ def read_run(folder: Path) -> Run:
 def read_common(folder: Path) -> Finished:
     """Read what every finished results folder holds; raises as `read_run`."""
     if not (folder / "run.json").is_file():
-        raise RequestError(f"Expected a results folder; {folder} has no run.json. Check the path.")
+        raise RequestError(
+            f"Expected a results folder; {folder} has no run.json. Check the path.", code="E_RESULTS_MISSING"
+        )
     if not (folder / "DONE").is_file():
-        raise RequestError(f"Expected a finished run; {folder} has no DONE mark. Run the same command again.")
+        raise RequestError(
+            f"Expected a finished run; {folder} has no DONE mark. Run the same command again.",
+            code="E_RESULTS_UNFINISHED",
+        )
     return Finished(
         folder,
         parse_suite(folder / "suite.toml"),
@@ -301,7 +313,7 @@ def purge_results(folder: Path, contents: list[str], path: Path) -> int:
         leftover.unlink(missing_ok=True)
     shutil.rmtree(folder / "scratch", ignore_errors=True)
     files = [*folder.rglob("*.parquet"), *folder.rglob("skipped.csv")]
-    return sum(_purge_table(file, contents, str(path)) for file in sorted(files))
+    return sum(_purge_table(file, contents, as_text(path)) for file in sorted(files))
 
 
 def _purge_table(file: Path, contents: list[str], path: str) -> int:

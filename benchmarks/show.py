@@ -1,6 +1,7 @@
 """Predictions for people: which files a folder means, lines of text, and frames with boxes and scores."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -8,17 +9,27 @@ from pathlib import Path
 import cv2
 
 from benchmarks.predict import FaceScore, Prediction
+from extract.datasets.listing import NO_MEDIUM, list_files
+from extract.datasets.passed import passed_over
 from extract.errors import RequestError
 from extract.faces import FaceSettings, read_clip
 from extract.media.frames import Frames, Image, UnreadableClip
 from extract.media.kinds import is_image, is_video
+from extract.names import file_of, printable, stem_of
 from extract.store import write_png
 
 FAKE, REAL = (220, 30, 30), (30, 160, 60)  # RGB
 
 
-def expand(paths: Iterable[Path]) -> Iterator[Path]:
+def expand(paths: Iterable[Path], *, say: Callable[[str], object] = lambda line: None) -> Iterator[Path]:
     """Put the images and videos below a folder, by name, in its place; files stay what they are.
+
+    A folder holds the same files as it does for a run: hidden ones are none, links are followed.
+
+    Parameters
+    ----------
+    say : callable, optional
+        Is told, in a line for each folder, what is passed over in it.
 
     Raises
     ------
@@ -26,13 +37,22 @@ def expand(paths: Iterable[Path]) -> Iterator[Path]:
         A folder without an image or a video.
     """
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # Path.is_dir raises where the system does not like the name
             yield path
             continue
-        below = [f for f in sorted(path.rglob("*")) if (is_image(f.name) or is_video(f.name)) and f.is_file()]
-        if not below:
-            raise RequestError(f"Expected images or videos below {path}; there are none. Check the path.")
-        yield from below
+        found = list_files(path)
+        clips = [name for name in found.files if is_image(name) or is_video(name)]
+        others = [NO_MEDIUM.code] * (len(found.files) - len(clips))
+        for line in passed_over(
+            [*(reason.code for reason in found.strange.values()), *others], where=str(path)
+        ):
+            say(line)
+        if not clips:
+            raise RequestError(
+                f"Expected images or videos below {path}; there are none. Check the path.",
+                code="E_FOLDER_EMPTY",
+            )
+        yield from (path / file_of(name) for name in clips)
 
 
 def describe(prediction: Prediction, *, every_face: bool = False) -> Iterator[str]:
@@ -54,7 +74,7 @@ def describe(prediction: Prediction, *, every_face: bool = False) -> Iterator[st
         f"{count} face{'s' if count != 1 else ''}",
         prediction.name,
     ]
-    yield "  ".join(parts) + _in_brackets(prediction.note, prediction.code)
+    yield printable("  ".join(parts) + _in_brackets(prediction.note, prediction.code))
     yield from map(_describe_face, prediction.faces if every_face else ())
 
 
@@ -104,7 +124,7 @@ def _annotate_frames(frames: Frames, *, prediction: Prediction, out: Path, numbe
     written = []
     for frame, image in zip(frames.numbers, frames.images, strict=True):
         if faces := [face for face in prediction.faces if face.frame == frame]:
-            path = out / f"{number:04d}-{Path(prediction.name).stem}_{frame:06d}.png"
+            path = out / f"{number:04d}-{stem_of(prediction.name)}_{frame:06d}.png"
             write_png(path, _draw(image, faces, prediction.threshold))
             written.append(path)
     return written

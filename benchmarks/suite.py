@@ -21,10 +21,11 @@ from classify.search import How
 from extract.compute import BackendChoice, ComputeSettings, PrecisionChoice
 from extract.datasets.registry import DATASETS
 from extract.datasets.synthetic import SyntheticSettings
-from extract.errors import CodedError, RequestError, unknown
+from extract.errors import RequestError, unknown
 from extract.extractor_settings import ExtractorSettings, is_plugin_file
 from extract.faces import FACE_DETECTORS, FaceSettings
 from extract.media.perturb import parse_perturbations
+from extract.names import as_text, find_file
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 OPTIONS = ("identity", "clip", "compression", "manipulations", "group")  # of data sets
@@ -199,7 +200,7 @@ class Suite(_Strict):
 
     def to_toml(self) -> str:
         """Write the suite as TOML that reads back as the same suite."""
-        return tomli_w.dumps(_write_none(self.model_dump(mode="json", exclude_none=False)))
+        return tomli_w.dumps(_writable(self.model_dump(mode="json", exclude_none=False)))
 
 
 def builtin_suites() -> dict[str, Path]:
@@ -230,15 +231,17 @@ def read_suite(name: str) -> Suite:
 def parse_suite(path: Path) -> Suite:
     """Read a TOML file into a `Suite` without looking its names up; raises as `read_suite`."""
     if not path.is_file():
-        raise RequestError(f"Expected a suite file; {path} does not exist. Check the path.")
+        raise RequestError(
+            f"Expected a suite file; {path} does not exist. Check the path.", code="E_FILE_MISSING"
+        )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"Expected TOML in {path}; {error}. Correct the file.") from error
+        raise RequestError(f"Expected TOML in {path}; {error}. Correct the file.", code="E_SUITE") from error
     try:
         suite = Suite.model_validate(_read_none(values))
     except ValidationError as error:
-        raise RequestError(_describe(error, str(path)), code=_code(error)) from error
+        raise _refusal(error, str(path)) from error
     return _anchor(suite, path.parent)
 
 
@@ -254,7 +257,8 @@ def check_names(suite: Suite) -> None:
     parse_perturbations(suite.perturb)
     if suite.perturb and suite.protocol == "frame":
         raise RequestError(
-            "Expected a protocol that keeps clips whole with perturb; got frame. Leave perturb out, or take another."
+            "Expected a protocol that keeps clips whole with perturb; got frame. Leave perturb out, or take another.",
+            code="E_SUITE",
         )
     for rule in suite.thresholds:
         parse_rule(rule)
@@ -277,7 +281,8 @@ def check_names(suite: Suite) -> None:
     labels = [extractor.label for extractor in suite.extractors]
     if repeated := [label for label in labels if labels.count(label) > 1]:
         raise RequestError(
-            f"Expected different extractors in the suite; got {repeated[0]} twice. Remove one."
+            f"Expected different extractors in the suite; got {repeated[0]} twice. Remove one.",
+            code="E_SUITE",
         )
 
 
@@ -292,7 +297,8 @@ def check_nested(suite: Suite) -> None:
     if suite.nests and suite.folds < 3:
         raise RequestError(
             f"Expected at least 3 folds to choose inside each; got {suite.folds}. Use more folds, or nested = false "
-            "(--no-nested)."
+            "(--no-nested).",
+            code="E_FOLDS_FEW",
         )
 
 
@@ -300,25 +306,25 @@ def _anchor(suite: Suite, base: Path) -> Suite:
     """Make the paths in a suite absolute."""
 
     def absolute(path: Path | None) -> Path | None:
-        return None if path is None else (base / path).resolve()
+        return None if path is None else find_file(base, path).resolve()
 
     changes: dict[str, Any] = {
         "extractors": [
-            ExtractorSettings(**{**vars(e), "name": str((base / e.name).resolve())})
+            ExtractorSettings(**{**vars(e), "name": str(find_file(base, e.name).resolve())})
             if is_plugin_file(e.name)
             else e
             for e in suite.extractors
         ]
     }
     if suite.data:
-        folders = [(base / folder).resolve() for folder in suite.data.folder]
+        folders = [find_file(base, folder).resolve() for folder in suite.data.folder]
         paths = {"manifest": absolute(suite.data.manifest), "folder": folders}
         synthetic = suite.data.synthetic and replace(
             suite.data.synthetic, portraits=absolute(suite.data.synthetic.portraits)
         )
         changes["data"] = suite.data.model_copy(update={**paths, "synthetic": synthetic})
     if suite.external:
-        changes["external"] = ExternalSettings(manifest=(base / suite.external.manifest).resolve())
+        changes["external"] = ExternalSettings(manifest=find_file(base, suite.external.manifest).resolve())
     return suite.model_copy(update=changes)
 
 
@@ -339,19 +345,14 @@ def _read_none(value: Any) -> Any:
     return {**value, "classifiers": read}
 
 
-def _write_none(value: Any) -> Any:
-    """Leave out keys that are None, and write None inside lists as the word."""
+def _writable(value: Any) -> Any:
+    """Leave out keys that are None, write None inside lists as the word, and paths that are not UTF-8 as text."""
     if isinstance(value, dict):
-        return {key: _write_none(v) for key, v in value.items() if v is not None}
+        return {key: _writable(v) for key, v in value.items() if v is not None}
     if isinstance(value, list):
-        return [NONE if v is None else _write_none(v) for v in value]
-    return value
-
-
-def _code(error: ValidationError) -> str:
-    """Return the code of the refusal that `_describe` tells, where it is one of ours."""
-    cause = _first(error).get("ctx", {}).get("error")
-    return cause.code if isinstance(cause, CodedError) else ""
+        return [NONE if v is None else _writable(v) for v in value]
+    is_text = not isinstance(value, str) or not any("\ud800" <= char <= "\udfff" for char in value)
+    return value if is_text else as_text(value)
 
 
 def _first(error: ValidationError) -> ErrorDetails:
@@ -359,19 +360,21 @@ def _first(error: ValidationError) -> ErrorDetails:
     return sorted(error.errors(), key=lambda entry: entry["type"] not in UNKNOWN_KEY)[0]
 
 
-def _describe(error: ValidationError, origin: str) -> str:
+def _refusal(error: ValidationError, origin: str) -> RequestError:
     """Say in one line what is wrong with a suite first, with the nearest name for an unknown key."""
     first = _first(error)
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] in UNKNOWN_KEY:
         known = _known_keys(first["loc"][:-1])
-        return f"In {origin}: {unknown('key', str(first['loc'][-1]), known)} (at {where})"
-    message = first["msg"].removeprefix("Value error, ")
-    if code := _code(error):
-        message = message.removesuffix(f" [{code}]")
+        refusal = unknown("key", str(first["loc"][-1]), known)
+        return RequestError(f"In {origin}: {refusal.message} (at {where})", code=refusal.code)
+    cause = first.get("ctx", {}).get("error")
+    refusal = cause if isinstance(cause, RequestError) else RequestError(first["msg"], code="E_SUITE")
+    message = refusal.message.removeprefix("Value error, ")
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return (
-        f"In {origin}: {where or 'suite'}: {message}{'' if message.endswith('.') else '.'} Correct it.{more}"
+    return RequestError(
+        f"In {origin}: {where or 'suite'}: {message}{'' if message.endswith('.') else '.'} Correct it.{more}",
+        code=refusal.code,
     )
 
 

@@ -94,12 +94,13 @@ def try_rule(
     own = next(iter(scored.values()))
     if own["label"].nunique() < 2:
         raise RequestError(
-            "Expected scores of real and fake clips in the results; one of them is left. Run the suite again."
+            "Expected scores of real and fake clips in the results; one of them is left. Run the suite again.",
+            code="E_CLASS_MISSING",
         )
     scored = {name: table for name, table in scored.items() if table["label"].nunique() == 2}
     chosen = choose_on(own, how)
     if reasons := list(chosen.unreachable.values()):
-        raise RequestError(reasons[0])
+        raise RequestError(reasons[0], code="E_RULE_UNREACHABLE")
     lines = []
     for name, table in scored.items():
         table["probability"] = probabilities(table, chosen.calibrations)

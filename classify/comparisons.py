@@ -142,7 +142,8 @@ def new_attack(
     for attack in attacks:
         if attack not in known:
             raise RequestError(
-                f"Expected an attack among {', '.join(known)}; got {attack!r}. Correct --attack."
+                f"Expected an attack among {', '.join(known)}; got {attack!r}. Correct --attack.",
+                code="E_NAME_UNKNOWN",
             )
     folds = identity_folds(rows, n_splits=n_splits, protocol=protocol, seed=seed)
     tasks = [
@@ -154,7 +155,8 @@ def new_attack(
     if not trained:
         raise RequestError(
             "Expected real clips and fakes of another attack in the training part of a fold; got none. Use fewer "
-            "folds or add clips."
+            "folds or add clips.",
+            code="E_CLASS_MISSING",
         )
     return Plan(trained, {protocol: folds})
 
@@ -214,7 +216,8 @@ def _check_disjoint(protocol: str) -> None:
         good = [name for name in PROTOCOLS if PROTOCOLS[name].disjoint]
         raise RequestError(
             f"Expected a protocol that keeps identities apart ({', '.join(good)}); got {protocol}. "
-            "Choose one with --protocol."
+            "Choose one with --protocol.",
+            code="E_PROTOCOL",
         )
 
 
@@ -224,13 +227,15 @@ def _values(rows: pd.DataFrame, by: str) -> list[str]:
     if len(values) < 2:
         raise RequestError(
             f"Expected at least two different values in column {by}{' of the fakes' if by == 'attack' else ''}; got "
-            f"{', '.join(values) or 'none'}. Name them in the manifest."
+            f"{', '.join(values) or 'none'}. Name them in the manifest.",
+            code="E_VALUES_FEW",
         )
     if by == "dataset":
         for value in values:
             if rows["label"][rows["dataset"] == value].nunique() < 2:
                 raise RequestError(
-                    f"Expected real and fake clips in every data set; {value} has one class only. Leave it out."
+                    f"Expected real and fake clips in every data set; {value} has one class only. Leave it out.",
+                    code="E_CLASS_MISSING",
                 )
     return values
 

@@ -94,7 +94,8 @@ def nested_folds(folds: Sequence[Fold], y: Labels) -> dict[tuple[int, int], Fold
     """
     if len(folds) < 3:
         raise RequestError(
-            f"Expected at least 3 folds to choose inside each; got {len(folds)}. Use more folds, or nested = false."
+            f"Expected at least 3 folds to choose inside each; got {len(folds)}. Use more folds, or nested = false.",
+            code="E_FOLDS_FEW",
         )
     pairs = {}
     for a, b in combinations(range(len(folds)), 2):
@@ -106,7 +107,8 @@ def nested_folds(folds: Sequence[Fold], y: Labels) -> dict[tuple[int, int], Fold
                 raise RequestError(
                     f"Expected real and fake in what {what} inside folds {a + 1} and {b + 1}; got "
                     f"{np.sum(y[rows] == 0)} real and {np.sum(y[rows] == 1)} fake rows. Use fewer folds, add "
-                    "identities, or nested = false."
+                    "identities, or nested = false.",
+                    code="E_CLASS_MISSING",
                 )
     return pairs
 

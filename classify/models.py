@@ -178,16 +178,19 @@ def check_grid(name: str, grid: Mapping[str, list[Any]]) -> None:
     if needs and name not in installed():
         raise RequestError(
             f"Expected {needs[0]} for classifier {name}; it is not installed. Install the extra: pip install "
-            f"'deepfake-transfer-bench[{needs[1]}]'."
+            f"'deepfake-transfer-bench[{needs[1]}]'.",
+            code="E_PACKAGE_MISSING",
         )
     for parameter, values in grid.items():
         if parameter not in known:
             raise RequestError(
-                f"Expected a grid over {', '.join(known)} for {name}; got {parameter!r}. Correct the suite."
+                f"Expected a grid over {', '.join(known)} for {name}; got {parameter!r}. Correct the suite.",
+                code="E_GRID",
             )
         if not values:
-            raise RequestError(f"Expected values for {name}.{parameter}; got none. Add one.")
+            raise RequestError(f"Expected values for {name}.{parameter}; got none. Add one.", code="E_GRID")
         if wrong := [value for value in values if not known[parameter].allow(value)]:
             raise RequestError(
-                f"Expected {known[parameter].words} for {name}.{parameter}; got {wrong[0]!r}. Correct the suite."
+                f"Expected {known[parameter].words} for {name}.{parameter}; got {wrong[0]!r}. Correct the suite.",
+                code="E_GRID",
             )

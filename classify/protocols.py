@@ -62,7 +62,8 @@ def check_classes(folds: Sequence[Fold], y: npt.NDArray[np.int64], protocol: str
                 raise RequestError(
                     f"Expected real and fake in the {side} part of every fold; fold {number + 1} of {len(folds)} "
                     f"has {np.sum(y[rows] == 0)} real and {np.sum(y[rows] == 1)} fake rows under protocol "
-                    f"{protocol}. {remedy}."
+                    f"{protocol}. {remedy}.",
+                    code="E_CLASS_MISSING",
                 )
 
 
@@ -81,7 +82,8 @@ def _by_rows(rows: pd.DataFrame, n_splits: int, seed: int) -> list[Fold]:
     if least < n_splits:
         raise RequestError(
             f"Expected at least {n_splits} real and {n_splits} fake faces for {n_splits} folds (protocol frame); "
-            f"got {least} of one. Use fewer folds or add clips."
+            f"got {least} of one. Use fewer folds or add clips.",
+            code="E_FACES_FEW",
         )
     return _balanced(StratifiedKFold, rows, None, n_splits=n_splits, protocol="frame", seed=seed)
 
@@ -144,7 +146,8 @@ def _as_given(rows: pd.DataFrame, n_splits: int, seed: int) -> list[Fold]:
         missing = "test" if len(fold.train) else "training" if len(fold.test) else "training and no test"
         raise RequestError(
             f"Expected clips with split train and test for protocol official; got no {missing} clip. "
-            "Fill the column split, or choose another protocol."
+            "Fill the column split, or choose another protocol.",
+            code="E_SPLIT_UNKNOWN",
         )
     return [fold]
 
@@ -171,7 +174,8 @@ def _check_group_count(rows: pd.DataFrame, groups: Ints, *, n_splits: int, proto
             other = "protocol strict" if protocol == "component" else "another protocol"
             raise RequestError(
                 f"Expected at least {n_splits} groups of {GROUPS[protocol]} with {name} clips for {n_splits} folds "
-                f"(protocol {protocol}); got {count}{sizes}. Use fewer folds, {other}, or add identities."
+                f"(protocol {protocol}); got {count}{sizes}. Use fewer folds, {other}, or add identities.",
+                code="E_IDENTITIES_FEW",
             )
 
 
@@ -192,7 +196,8 @@ def _check_sources(rows: pd.DataFrame) -> None:
             f"Expected the source identity of every fake for protocol strict; {len(unknown)} fake clips name none, "
             f"first {unknown['clip'].iloc[0]}. Fill source_identity (the identity itself where no other face was put "
             'in), leave those clips out (--leave-out-unknown, or in a suite unknown_sources = "leave_out"), or choose '
-            "another protocol."
+            "another protocol.",
+            code="E_SOURCE_UNKNOWN",
         )
 
 

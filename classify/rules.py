@@ -147,9 +147,13 @@ def _least_apcer(cuts: Cuts) -> str:
 def _cost(plain: str, inside: str, text: str) -> Rule:
     given = dict(part.partition("=")[::2] for part in inside.split(",") if part)
     if strange := [name for name in given if name not in ("missed", "rejected", "prior")]:
-        raise RequestError(f"Expected {COST}; got {strange[0]!r} in {text!r}. Correct the rule.")
+        raise RequestError(
+            f"Expected {COST}; got {strange[0]!r} in {text!r}. Correct the rule.", code="E_RULE"
+        )
     if not {"missed", "rejected"} <= set(given):
-        raise RequestError(f"Expected {COST}; got {text!r}. Say what a missed and a rejected one cost.")
+        raise RequestError(
+            f"Expected {COST}; got {text!r}. Say what a missed and a rejected one cost.", code="E_RULE"
+        )
     missed, rejected = (_number(given[name], text) for name in ("missed", "rejected"))
     prior = _number(given["prior"], text, most=1) if "prior" in given else None
 
@@ -190,7 +194,9 @@ def _number(text: str, rule: str, *, most: float = np.inf) -> float:
         value = -1.0
     if not 0 <= value <= most or not np.isfinite(value):
         what = "a share from 0 to 1" if most == 1 else "a number from 0"
-        raise RequestError(f"Expected {what} in threshold rule {rule!r}; got {text}. Correct it.")
+        raise RequestError(
+            f"Expected {what} in threshold rule {rule!r}; got {text}. Correct it.", code="E_RULE"
+        )
     return value
 
 

@@ -87,13 +87,15 @@ class Expected:
             if mine.get(what) != there:
                 raise RequestError(
                     f"Expected the same versions everywhere; {name} has {what} {mine.get(what)}, the machine that "
-                    f"asks {there}. Install the same there, and start the workers again."
+                    f"asks {there}. Install the same there, and start the workers again.",
+                    code="E_CLUSTER",
                 )
         for path in self.seen:
             if not os.access(path, os.R_OK):
                 raise RequestError(
                     f"Expected {path.split(f'/{PROBE}')[0]} to be seen by all workers; {name} does not see it. Put "
-                    "clips, weights, --cache and --out where all machines have them, under the same paths."
+                    "clips, weights, --cache and --out where all machines have them, under the same paths.",
+                    code="E_CLUSTER",
                 )
 
 
@@ -137,7 +139,8 @@ def connect(
     except ImportError as error:
         raise RequestError(
             "Expected Dask for --cluster; it is not installed. Install the extra: pip install "
-            "'deepfake-transfer-bench[cluster]'."
+            "'deepfake-transfer-bench[cluster]'.",
+            code="E_PACKAGE_MISSING",
         ) from error
     if address.startswith(LOCAL):
         here = dask.LocalCluster(
@@ -155,7 +158,8 @@ def connect(
     except (OSError, ValueError) as error:
         raise RequestError(
             f"Expected a Dask scheduler at {address}; none answered ({error}). Start one with `dask scheduler`, and "
-            "give the address that it prints."
+            "give the address that it prints.",
+            code="E_CLUSTER",
         ) from error
     with client:
         _wait_for_all(client)
@@ -166,11 +170,13 @@ def _count(address: str) -> int:
     number = address.removeprefix(LOCAL)
     if not number.isdecimal() or int(number) < 1:
         raise RequestError(
-            f"Expected a number of workers in --cluster local:N; got {number!r}. Write local:2."
+            f"Expected a number of workers in --cluster local:N; got {number!r}. Write local:2.",
+            code="E_OPTION",
         )
     if int(number) > joblib.cpu_count():
         raise RequestError(
-            f"Expected at most a worker a core in --cluster; got {number} for {joblib.cpu_count()} cores. Take fewer."
+            f"Expected at most a worker a core in --cluster; got {number} for {joblib.cpu_count()} cores. Take fewer.",
+            code="E_OPTION",
         )
     return int(number)
 
@@ -180,7 +186,9 @@ def _wait_for_all(client: Any) -> None:
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
-        raise RequestError(f"Expected workers of the cluster; it has none. Start some: {COMMAND}.") from error
+        raise RequestError(
+            f"Expected workers of the cluster; it has none. Start some: {COMMAND}.", code="E_CLUSTER"
+        ) from error
     there, since = 0, time.monotonic()
     while time.monotonic() - since < STEADY:
         if (now := len(client.scheduler_info(n_workers=-1)["workers"])) != there:
@@ -200,7 +208,8 @@ def _check(
     if several:
         raise RequestError(
             f"Expected workers of one thread; {several[0]} has {known[several[0]]['nthreads']}. Start them as "
-            f"processes, one a core: {COMMAND}."
+            f"processes, one a core: {COMMAND}.",
+            code="E_CLUSTER",
         )
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
@@ -213,14 +222,15 @@ def _check(
         found: dict[str, _Worker] = client.run(_describe, asked)
     except (ImportError, AttributeError) as error:
         raise RequestError(
-            f"Expected the same program on all workers; one cannot load it ({error}). Install this version there."
+            f"Expected the same program on all workers; one cannot load it ({error}). Install this version there.",
+            code="E_CLUSTER",
         ) from error
     finally:
         for probe in probes:
             probe.unlink(missing_ok=True)
     for worker in found.values():
         if worker.refusal:
-            raise RequestError(worker.refusal)
+            raise RequestError(worker.refusal, code="E_CLUSTER")
     hosts = {name: known[name]["host"] for name in found.keys() & known.keys()}
     beside = Counter(hosts.values())
     each = [(found[name], known[name].get("memory_limit"), beside[host]) for name, host in hosts.items()]
@@ -241,5 +251,5 @@ def _describe(expected: Expected) -> _Worker:
         expected.check()
         refusal = ""
     except RequestError as error:
-        refusal = str(error)
+        refusal = error.message
     return _Worker(joblib.cpu_count(), available_memory(), refusal)

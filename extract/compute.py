@@ -20,6 +20,8 @@ _OPENVINO_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 class UnavailableError(RequestError):
     """A backend or a precision that this machine does not have."""
 
+    default_code = "E_UNAVAILABLE"
+
 
 @dataclass(frozen=True)
 class ComputeSettings:
@@ -79,7 +81,8 @@ def choose(
     backend = _choose_backend(asked.backend, binary=binary)
     if backend == "packed" and not binary:
         raise RequestError(
-            f"Expected a binary network for backend packed; got {name}. Use auto, which chooses."
+            f"Expected a binary network for backend packed; got {name}. Use auto, which chooses.",
+            code="E_OPTION",
         )
     if asked.precision == "auto":
         return backend, next((p for p in _native_halves(backend) if p in (half or ())), "fp32")
@@ -119,10 +122,13 @@ def _check_half(precision: str, *, name: str, half: frozenset[str] | None, backe
     if half is not None and precision not in half:
         raise RequestError(
             f"Expected a precision in which {name} keeps its features (cosine similarity to float32 of 0.999); "
-            f"got {precision}. Use {' or '.join([*sorted(half), 'fp32'])}, or auto, which chooses."
+            f"got {precision}. Use {' or '.join([*sorted(half), 'fp32'])}, or auto, which chooses.",
+            code="E_OPTION",
         )
     if backend == "packed":
-        raise RequestError(f"Expected fp32 for packed bits; got {precision}. Use auto, which chooses.")
+        raise RequestError(
+            f"Expected fp32 for packed bits; got {precision}. Use auto, which chooses.", code="E_OPTION"
+        )
     if precision not in _halves(backend):
         raise UnavailableError(
             f"Expected a precision that this machine computes; got {precision}. Use fp32, or auto, which chooses."

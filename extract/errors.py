@@ -60,4 +60,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters; its type where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    message = error.message if isinstance(error, CodedError) else str(error)
+    return (message.splitlines() or [type(error).__name__])[0][:200]

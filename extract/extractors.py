@@ -126,7 +126,8 @@ class FrozenNetwork:
                 return int(self.prepared(torch.zeros((1, size, size, 3), dtype=torch.uint8)).shape[1])
         except (RuntimeError, AssertionError) as error:  # what torch and timm raise for sizes
             raise RequestError(
-                f"Expected an input size that {self.name} takes; got {size} ({first_line(error)}). Try 224."
+                f"Expected an input size that {self.name} takes; got {size} ({first_line(error)}). Try 224.",
+                code="E_EXTRACTOR",
             ) from error
 
     @functools.cached_property
@@ -157,7 +158,7 @@ class FrozenNetwork:
             self.backend, self.precision = "torch", "fp32" if asked.precision == "auto" else asked.precision
             self.recipe = replace(self.recipe, compute=as_recorded(self.backend, self.precision))
             del self._backend
-            return str(error)
+            return error.message
         return ""
 
     def __call__(self, faces: Image) -> npt.NDArray[np.float32]:
@@ -196,7 +197,8 @@ def check_extractor(settings: ExtractorSettings) -> None:
     if settings != ExtractorSettings(name=settings.name):
         raise RequestError(
             f"Expected no further settings for the plugin {settings.name}, which has its own; got "
-            f"{settings.label}. Leave out tap, size, crop_fraction and weights."
+            f"{settings.label}. Leave out tap, size, crop_fraction and weights.",
+            code="E_EXTRACTOR",
         )
 
 
@@ -244,13 +246,15 @@ def _check_plugin(made: object, name: str) -> Extractor:
     if wrong or not callable(made):
         raise RequestError(
             f"Expected an object with name, dim, fingerprint and __call__ from {name}; "
-            f"{type(made).__name__} lacks {', '.join(wrong) or '__call__'}. Add them."
+            f"{type(made).__name__} lacks {', '.join(wrong) or '__call__'}. Add them.",
+            code="E_EXTRACTOR",
         )
     assert isinstance(made, Extractor)
     if not re.fullmatch(r"[\w.+-]+", made.name) or made.name.startswith("."):
         raise RequestError(
             f"Expected letters, digits, '.', '_', '+' and '-' in the name of the extractor of {name}; "
-            f"got {made.name!r}. Rename it."
+            f"got {made.name!r}. Rename it.",
+            code="E_EXTRACTOR",
         )
     return made
 

@@ -1,14 +1,18 @@
 """The clip table: which files, with which label, showing whom."""
 
 import dataclasses
+import errno
 import os
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from extract.errors import RequestError, first_line
+from extract.errors import CodedError, RequestError, first_line
 from extract.files import write_bytes
+from extract.names import as_text, find_file
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("identity", "source_identity", "attack", "dataset", "split", "clip")
@@ -16,7 +20,21 @@ RESERVED = (
     *("face", "frame", "x1", "y1", "x2", "y2", "confidence"),
     *("fold", "score", "called", "probability", "data"),
 )
+SKIPPED = ("path", "outcome", "code", "reason")
 LABELS = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a file was not, or not wholly, used: a code that stays, and words that may change."""
+
+    code: str
+    text: str
+
+    @classmethod
+    def of(cls, error: CodedError) -> "Reason":
+        """Take code and words of an error."""
+        return cls(error.code, error.message)
 
 
 @dataclass(frozen=True)
@@ -26,14 +44,14 @@ class Manifest:
     Attributes
     ----------
     clips : DataFrame, one row a file
-        ``path`` (absolute), ``label`` (1 = fake, 0 = real), ``identity`` (the person whose body and scene is
-        shown), ``source_identity`` (whose face was put in), ``attack``, ``dataset``, ``split``, ``clip`` (files
-        with the same value are frames of one clip; the path itself where it was not given) as strings, empty
-        where unknown, and any further columns as they came. `pipeline.identify` adds ``content``, the SHA-256
-        of the file.
+        ``path`` (absolute, as `names.as_text` writes it), ``label`` (1 = fake, 0 = real), ``identity`` (the person
+        whose body and scene is shown), ``source_identity`` (whose face was put in), ``attack``, ``dataset``,
+        ``split``, ``clip`` (files with the same value are frames of one clip; the path itself where it was not
+        given) as strings, empty where unknown, and any further columns as they came. `pipeline.identify` adds
+        ``content``, the SHA-256 of the file.
     skipped : DataFrame, one row a file
         ``path``, ``outcome`` (``skipped``, ``partial``, or ``missing``: not there, but the data set should have
-        it) and ``reason``.
+        it), ``code`` and ``reason``.
     notes : tuple of str
         Sentences about the data set that a user must know.
     """
@@ -42,7 +60,7 @@ class Manifest:
     skipped: pd.DataFrame
     notes: tuple[str, ...] = ()
 
-    def leave_out(self, reasons: dict[str, str]) -> "Manifest":
+    def leave_out(self, reasons: Mapping[str, Reason]) -> "Manifest":
         """Move files (path -> reason) from the clips to the skipped ones."""
         keep = ~self.clips["path"].isin(list(reasons))
         return dataclasses.replace(
@@ -51,17 +69,17 @@ class Manifest:
             skipped=pd.concat([self.skipped, skip_table(reasons)], ignore_index=True),
         )
 
-    def remark(self, reasons: dict[str, str]) -> "Manifest":
+    def remark(self, reasons: Mapping[str, Reason]) -> "Manifest":
         """Record files (path -> reason) of which only a part could be used."""
         return dataclasses.replace(
             self, skipped=pd.concat([self.skipped, skip_table(reasons, "partial")], ignore_index=True)
         )
 
 
-def skip_table(reasons: dict[str, str], outcome: str = "skipped") -> pd.DataFrame:
+def skip_table(reasons: Mapping[str, Reason], outcome: str = "skipped") -> pd.DataFrame:
     """Make the rows that say why a file was not (``skipped``, ``missing``) or not wholly (``partial``) used."""
-    rows = [(path, outcome, reason) for path, reason in reasons.items()]
-    return pd.DataFrame(rows, columns=["path", "outcome", "reason"], dtype="str")
+    rows = [(path, outcome, reason.code, reason.text) for path, reason in reasons.items()]
+    return pd.DataFrame(rows, columns=list(SKIPPED), dtype="str")
 
 
 def make_manifest(table: pd.DataFrame, *, base: Path, name: str = "manifest") -> Manifest:
@@ -70,7 +88,8 @@ def make_manifest(table: pd.DataFrame, *, base: Path, name: str = "manifest") ->
     Parameters
     ----------
     table : DataFrame
-        Columns ``path`` and ``label`` (0/1 or real/fake), and any of the optional ones of `Manifest.clips`.
+        Columns ``path`` (as `names.as_text` writes it, or as it is) and ``label`` (0/1 or real/fake), and any of
+        the optional ones of `Manifest.clips`.
     base : Path
         Folder that relative paths start from.
     name : str
@@ -87,9 +106,9 @@ def make_manifest(table: pd.DataFrame, *, base: Path, name: str = "manifest") ->
     for column in OPTIONAL:
         clips[column] = _text(clips[column]) if column in clips else ""
     clips["label"] = _labels(clips["label"], name)
-    # Not resolved: a link's own name says what it is, its target's may not.
-    clips["path"] = [os.path.abspath(base / str(path)) for path in clips["path"]]
-    _check_paths(clips["path"], name)
+    paths = [find_file(base, str(path)) for path in clips["path"]]
+    _check_paths(paths, name)
+    clips["path"] = [as_text(path) for path in paths]
     clips["clip"] = clips["clip"].where(clips["clip"] != "", clips["path"])
     _check_clips(clips, name)
     clips = clips[[*REQUIRED, *OPTIONAL, *(c for c in clips if c not in REQUIRED + OPTIONAL)]]
@@ -104,14 +123,17 @@ def read_manifest(path: Path) -> Manifest:
     RequestError
         As `make_manifest`, or the file is missing or cannot be read as a table.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise RequestError(f"Expected a manifest file; got {path}, which {what}. Check the path.")
+    if not os.path.isfile(path):
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise RequestError(
+            f"Expected a manifest file; got {path}, which {what}. Check the path.", code="E_FILE_MISSING"
+        )
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except Exception as error:  # the readers raise whatever their parsers raise
         raise RequestError(
-            f"Expected a CSV or Parquet table; got {path} ({first_line(error)}). Check the file."
+            f"Expected a CSV or Parquet table; got {path} ({first_line(error)}). Check the file.",
+            code="E_MANIFEST_UNREADABLE",
         ) from error
     return make_manifest(table, base=path.parent, name=str(path))
 
@@ -131,7 +153,8 @@ def check_classes(manifest: Manifest, name: str = "manifest") -> None:
     if present != {0, 1}:
         got = {frozenset(): "none", frozenset({0}): "real clips only", frozenset({1}): "fake clips only"}
         raise RequestError(
-            f"Expected real and fake clips in {name}; got {got[frozenset(present)]}. Add clips of the other label."
+            f"Expected real and fake clips in {name}; got {got[frozenset(present)]}. Add clips of the other label.",
+            code="E_CLASS_MISSING",
         )
 
 
@@ -150,15 +173,19 @@ def _check_columns(table: pd.DataFrame, name: str) -> None:
     if missing:
         raise RequestError(
             f"Expected columns path and label in {name}; got {', '.join(map(str, table.columns)) or 'none'}. "
-            f"Add {' and '.join(missing)}."
+            f"Add {' and '.join(missing)}.",
+            code="E_COLUMN_MISSING",
         )
     if taken := [column for column in table if column in RESERVED]:
         raise RequestError(
             f"Expected other names than {', '.join(RESERVED)} for further columns of {name}; got {taken[0]!r}, "
-            "which results use. Rename it."
+            "which results use. Rename it.",
+            code="E_COLUMN_TAKEN",
         )
     if table.empty:
-        raise RequestError(f"Expected at least one clip in {name}; got none. Add rows.")
+        raise RequestError(
+            f"Expected at least one clip in {name}; got none. Add rows.", code="E_CLIPS_MISSING"
+        )
 
 
 def _labels(values: "pd.Series[str]", name: str) -> "pd.Series[int]":
@@ -167,18 +194,30 @@ def _labels(values: "pd.Series[str]", name: str) -> "pd.Series[int]":
     if len(unknown):
         raise RequestError(
             f"Expected labels 0/real or 1/fake in {name}; got {unknown.iloc[0]!r} in row {unknown.index[0] + 1}"
-            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}. Correct the label."
+            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}. Correct the label.",
+            code="E_LABEL_UNKNOWN",
         )
     return labels.astype(int)
 
 
-def _check_paths(paths: "pd.Series[str]", name: str) -> None:
-    missing = [path for path in paths if not Path(path).is_file()]
+def _check_paths(paths: list[Path], name: str) -> None:
+    missing = [path for path in paths if not _is_there(path)]
     if missing:
         raise RequestError(
-            f"Expected files that exist in {name}; got {len(missing)} that do not, first {missing[0]}. "
-            "Correct the paths (relative ones start from the manifest's folder)."
+            f"Expected files that exist in {name}; got {len(missing)} that do not, first {as_text(missing[0])}. "
+            "Correct the paths (relative ones start from the manifest's folder).",
+            code="E_FILE_MISSING",
         )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path is a file, or may be one that cannot be looked at now: then it is left out when it is read."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+    except ValueError:  # a null character
+        return False
 
 
 def _check_clips(clips: pd.DataFrame, name: str) -> None:
@@ -187,5 +226,6 @@ def _check_clips(clips: pd.DataFrame, name: str) -> None:
         if (mixed > 1).any():
             raise RequestError(
                 f"Expected one {column} a clip in {name}; got several in clip {mixed.idxmax()!r}. "
-                "Correct the rows or the clip names."
+                "Correct the rows or the clip names.",
+                code="E_LABEL_CONFLICT" if column == "label" else "E_IDENTITY_CONFLICT",
             )

@@ -65,11 +65,13 @@ def timm_network(model: str, size: int = 224, *, name: str, title: str) -> Netwo
     if config is None:
         near = difflib.get_close_matches(model, timm.list_pretrained(f"{architecture}.*"), n=5, cutoff=0)
         raise RequestError(
-            f"Expected a timm model; {architecture} has no weights tagged {tag!r}. Use one of: {', '.join(near)}."
+            f"Expected a timm model; {architecture} has no weights tagged {tag!r}. Use one of: {', '.join(near)}.",
+            code="E_NAME_UNKNOWN",
         )
     if not config.classifier:
         raise RequestError(
-            f"Expected a timm model with a classifier; {architecture} has none. Use another model."
+            f"Expected a timm model with a classifier; {architecture} has none. Use another model.",
+            code="E_EXTRACTOR",
         )
     options: dict[str, Any] = (
         {"img_size": size} if config.fixed_input_size and size != config.input_size[-1] else {}
@@ -133,5 +135,8 @@ def find_network(name: str, size: int = 224) -> Network:
         model = name.removeprefix("timm:")
         return timm_network(model, size, name=name, title=model)
     if name not in NETWORKS and timm.is_model(name):
-        raise RequestError(f"Expected a known extractor; got {name!r}, a timm model. Write 'timm:{name}'.")
+        raise RequestError(
+            f"Expected a known extractor; got {name!r}, a timm model. Write 'timm:{name}'.",
+            code="E_NAME_UNKNOWN",
+        )
     return NETWORKS[name](size)

@@ -52,5 +52,6 @@ def network_to_onnx(extractor: FrozenNetwork) -> bytes:
         raise RequestError(
             f"Expected a network that torch.onnx exports; got {extractor.name} "
             f"({first_line(error.__cause__ or error)}). "
-            "Leave out --onnx-extractor, or use the detector from Python."
+            "Leave out --onnx-extractor, or use the detector from Python.",
+            code="E_EXPORT",
         ) from error

@@ -79,7 +79,8 @@ class OpenVINOBackend:
             return request
         except Exception as error:  # whatever torch's tracer, the network, or OpenVINO raises
             raise RequestError(
-                f"Expected a network that OpenVINO computes; it failed ({first_line(error)}). Use backend torch."
+                f"Expected a network that OpenVINO computes; it failed ({first_line(error)}). Use backend torch.",
+                code="E_BACKEND",
             ) from error
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from extract.errors import RequestError
+from extract.errors import RequestError, UnreadableClip
 from extract.extractors import Extractor, features_key
 from extract.faces import FaceSettings
 from extract.features import compute_features
 from extract.files import write_bytes
-from extract.manifest import OPTIONAL, Manifest, skip_table
+from extract.manifest import OPTIONAL, Manifest, Reason, skip_table
 from extract.media.kinds import is_video
+from extract.names import file_of, stem_of
 from extract.progress import Track, no_progress
 from extract.searching import Clip, search_clips
 from extract.store import Store, write_png
@@ -23,6 +24,8 @@ from extract.workers import Workers
 
 class NoFaces(RequestError):
     """Clips that show no usable face, all of them."""
+
+    default_code = "E_NO_FACES"
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,18 @@ def identify(manifest: Manifest, store: Store, *, track: Track = no_progress) ->
     lost, contents = {}, {}
     for path in track(manifest.clips["path"].tolist(), "hashing", len(manifest.clips)):
         try:
-            contents[path] = store.content(Path(path)) if Path(path).stat().st_size else ""
-        except OSError as error:  # no permission, gone meanwhile, a broken disk
-            lost[path] = f"cannot be read: {error.strerror}"
-    lost |= {path: "empty file" for path, content in contents.items() if not content}
+            contents[path] = store.content(file_of(path))
+        except UnreadableClip as error:
+            lost[path] = Reason.of(error)
     manifest = manifest.leave_out(lost)
     clips = manifest.clips.assign(content=[contents[path] for path in manifest.clips["path"]])
     _check_labels(clips)
     first = clips.drop_duplicates("content").set_index("content")["path"]
     repeats = clips[clips.duplicated("content")]
-    again = {row.path: f"same bytes as {first[row.content]}" for row in repeats.itertuples()}
+    again = {
+        row.path: Reason("E_CLIP_REPEATED", f"same bytes as {first[row.content]}")
+        for row in repeats.itertuples()
+    }
     kept = clips.drop_duplicates("content").reset_index(drop=True)
     skipped = pd.concat([manifest.skipped, skip_table(again)], ignore_index=True)
     return replace(manifest, clips=kept, skipped=skipped)
@@ -88,19 +93,26 @@ def find_faces(
     RequestError
         A clip without a usable face where ``no_face = "fail"``; no clip with a face at all.
     """
-    clips = [Clip(*pair) for pair in manifest.clips[["path", "content"]].itertuples(index=False)]
+    names = dict(zip(manifest.clips["content"], manifest.clips["path"], strict=True))
+    clips = [Clip(str(file_of(path)), content) for content, path in names.items()]
     searched = search_clips(clips, settings, store=store, workers=workers)
     found = {one.clip: one for one in track(searched, "faces (clips)", len(clips))}
     answers = [found[clip] for clip in clips]  # in their order, not in that of the workers
-    lost = {one.clip.path: one.reason for one in answers if one.index is None}
+    lost = {names[one.clip.content]: Reason(one.code, one.reason) for one in answers if one.index is None}
     indexes = {one.clip.content: one.index for one in answers if one.index is not None}
-    names = dict(zip(manifest.clips["content"], manifest.clips["path"], strict=True))
     lost |= {names[c]: _no_face(index) for c, index in indexes.items() if not index["faces"]}
     if lost and settings.no_face == "fail":
         path, reason = next(iter(lost.items()))
-        raise RequestError(f'Expected a face in every clip (no_face = "fail"); got {reason} in {path}.')
+        raise RequestError(
+            f'Expected a face in every clip (no_face = "fail"); got {reason.text} in {path}.',
+            code=reason.code,
+        )
     manifest = manifest.leave_out(lost).remark(
-        {names[c]: note for c, index in indexes.items() if index["faces"] and (note := _note(index))}
+        {
+            names[c]: Reason("E_CLIP_PARTIAL", note)
+            for c, index in indexes.items()
+            if index["faces"] and (note := _note(index))
+        }
     )
     if manifest.clips.empty:
         raise NoFaces(
@@ -170,7 +182,7 @@ def image_folder_paths(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
     alone = (clips["content"].transform("nunique") == 1) & (
         (rows["clip"] == rows["path"]) | rows["path"].map(is_video).astype(bool)
     )
-    stems = rows["path"].where(alone, rows["clip"]).map(lambda path: Path(path).stem)
+    stems = rows["path"].where(alone, rows["clip"]).map(stem_of)
     frames = rows["frame"].where(alone, clips.cumcount())
     shared = rows.assign(stem=stems).groupby(["stem", "label", "split"])["clip"].transform("nunique") > 1
     names = stems.where(~shared, stems + "-" + clips["content"].transform("first").str[:8])
@@ -187,8 +199,9 @@ def image_folder_paths(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
     return paths, named
 
 
-def _no_face(index: dict[str, Any]) -> str:
-    return f"no usable face in {index['searched']} frame{'s' if index['searched'] != 1 else ''}"
+def _no_face(index: dict[str, Any]) -> Reason:
+    frames = f"{index['searched']} frame{'s' if index['searched'] != 1 else ''}"
+    return Reason("E_NO_FACE", f"no usable face in {frames}")
 
 
 def _note(index: dict[str, Any]) -> str:
@@ -213,10 +226,11 @@ def _check_labels(clips: pd.DataFrame) -> None:
         content = clips.loc[mixed, "content"].iloc[0]
         pair = clips[clips["content"] == content].drop_duplicates("label")["path"].tolist()
         raise RequestError(
-            f"Expected one label for the same bytes; got both for {pair[0]} and {pair[1]}. Remove or relabel one."
+            f"Expected one label for the same bytes; got both for {pair[0]} and {pair[1]}. Remove or relabel one.",
+            code="E_LABEL_CONFLICT",
         )
 
 
-def _example(lost: dict[str, str]) -> str:
-    path, reason = next(iter(lost.items()), ("none", "no clip"))
-    return f"{path} ({reason})"
+def _example(lost: dict[str, Reason]) -> str:
+    path, reason = next(iter(lost.items()), ("none", Reason("", "no clip")))
+    return f"{path} ({reason.text})"

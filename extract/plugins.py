@@ -20,7 +20,8 @@ def installed_plugins() -> dict[str, EntryPoint]:
     taken = [name for name in points if name in NETWORKS]
     if taken:
         raise RequestError(
-            f"Expected new names in the entry points {GROUP}; got {taken[0]!r}, which is built in."
+            f"Expected new names in the entry points {GROUP}; got {taken[0]!r}, which is built in.",
+            code="E_EXTRACTOR",
         )
     return points
 
@@ -30,7 +31,9 @@ def plugin_function(name: str) -> Callable[[], object]:
     file, _, function = name.partition(":")
     path, function = Path(file), function or "extractor"
     if not path.is_file():
-        raise RequestError(f"Expected a plugin file; {path} does not exist. Check the path.")
+        raise RequestError(
+            f"Expected a plugin file; {path} does not exist. Check the path.", code="E_FILE_MISSING"
+        )
     spec = importlib.util.spec_from_file_location(f"extractor_plugin_{digest(str(path.resolve()))[:8]}", path)
     assert spec is not None  # the name ends in .py
     assert spec.loader is not None
@@ -41,9 +44,12 @@ def plugin_function(name: str) -> Callable[[], object]:
     except Exception as error:
         raise RequestError(
             f"Expected a plugin that can be imported; {path} raises {type(error).__name__}: {first_line(error)}. "
-            "Correct it."
+            "Correct it.",
+            code="E_EXTRACTOR",
         ) from error
     made = getattr(module, function, None)
     if not inspect.isroutine(made) and not inspect.isclass(made):
-        raise RequestError(f"Expected a function {function}() in {path}; it has none. Define it.")
+        raise RequestError(
+            f"Expected a function {function}() in {path}; it has none. Define it.", code="E_EXTRACTOR"
+        )
     return made

@@ -32,7 +32,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         )
     except Exception as error:  # the readers raise whatever their parsers raise
         raise RequestError(
-            f"Expected a state dict in {path}; it cannot be read ({first_line(error)})."
+            f"Expected a state dict in {path}; it cannot be read ({first_line(error)}).", code="E_WEIGHTS"
         ) from error
     for wrapping in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapping), Mapping):
@@ -40,7 +40,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
-        raise RequestError(f"Expected a state dict (names to tensors) in {path}; got {type(state).__name__}.")
+        raise RequestError(
+            f"Expected a state dict (names to tensors) in {path}; got {type(state).__name__}.",
+            code="E_WEIGHTS",
+        )
     prefix = "module." if all(key.startswith("module.") for key in state) else ""
     return {key.removeprefix(prefix): value for key, value in state.items()}
 
@@ -63,7 +66,8 @@ def load_strictly(network: nn.Module, state: State, *, origin: str) -> None:
     if parts:
         raise RequestError(
             f"Expected the keys and shapes of {type(network).__name__} in {origin}; got {'; '.join(parts)}. "
-            "Name the file after the network that it belongs to; nothing was loaded."
+            "Name the file after the network that it belongs to; nothing was loaded.",
+            code="E_WEIGHTS",
         )
     network.load_state_dict(state, strict=True)
 
@@ -82,7 +86,8 @@ def in_order(network: nn.Module, state: State, *, origin: str) -> dict[str, Tens
     if [own[name].shape for name in names] != [tensor.shape for tensor in tensors]:
         raise RequestError(
             f"Expected the {len(names)} tensors of {type(network).__name__}, in order, in {origin}; "
-            f"got {len(tensors)} that differ. Reinstall the package."
+            f"got {len(tensors)} that differ. Reinstall the package.",
+            code="E_WEIGHTS",
         )
     counters = {key: value for key, value in own.items() if key.endswith(COUNTER)}
     return {**counters, **dict(zip(names, tensors, strict=True))}

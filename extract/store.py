@@ -10,8 +10,9 @@ The key of everything is the clip's bytes; labels and identities are in the mani
 """
 
 import contextlib
+import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from extract.errors import UnreadableClip, first_line
 from extract.faces import Faces
 from extract.files import (
     digest,
@@ -35,6 +37,7 @@ from extract.files import (
 )
 from extract.matrices import Matrix, feature_index, is_unused, matrix_name, open_matrix, write_matrix
 from extract.media.frames import Image
+from extract.names import as_text
 
 # Crops are written once and read for every extractor. Unpacked they are read in 0.22 ms in place of 0.74 ms and more,
 # and written in a seventh of the time (224 pixels, one core); they take 151 KB in place of some 80.
@@ -62,18 +65,28 @@ class Store:
     # -- hashes ----------------------------------------------------------------------------------------------
 
     def content(self, path: Path) -> str:
-        """Return the SHA-256 of a file, remembered for its path, size and modification time."""
-        status = path.stat()
-        seen = {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        """Return the SHA-256 of a file, remembered for its path, size and modification time.
+
+        Raises
+        ------
+        UnreadableClip
+            The file is empty or cannot be read. What goes wrong in the store itself is an `OSError`.
+        """
+        with _reading():
+            status = path.stat()
+        if status.st_size == 0:
+            raise UnreadableClip("empty file", code="E_CLIP_EMPTY")
+        seen = {"path": as_text(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
         record = read_json(self._hash_file(path))
         if record is not None and {key: record.get(key) for key in seen} == seen:
             return str(record["content"])
-        content = hash_file(path)
+        with _reading():
+            content = hash_file(path)
         write_json(self._hash_file(path), {**seen, "content": content}, scratch=self.scratch)
         return content
 
     def _hash_file(self, path: Path) -> Path:
-        return self.root / "hashes" / f"{digest(str(path))[:32]}.json"
+        return self.root / "hashes" / f"{digest(as_text(path))[:32]}.json"
 
     # -- faces -----------------------------------------------------------------------------------------------
 
@@ -220,6 +233,16 @@ def _entries(faces: Faces) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Turn what the operating system says of a clip into an error about that clip."""
+    try:
+        yield
+    except OSError as error:  # no permission, gone meanwhile, a broken disk
+        reason = f"cannot be read: {error.strerror or first_line(error)}"
+        raise UnreadableClip(reason, code="E_CLIP_NOT_READ") from error
+
+
 def write_png(path: Path, image: Image, *, options: Sequence[int] = ()) -> None:
     """Write an RGB image without loss, with OpenCV's options."""
     done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
@@ -240,7 +263,7 @@ def read_png(path: Path) -> Image:
 
 def _is_trace(record: Any, contents: Sequence[str], path: Path | None) -> bool:
     return bool(record) and (
-        record["content"] in contents or (path is not None and record["path"] == str(path))
+        record["content"] in contents or (path is not None and record["path"] == as_text(path))
     )
 
 
@@ -253,7 +276,8 @@ def _is_unfinished_trace(entry: Path, contents: Sequence[str], path: Path | None
             text = entry.read_text(errors="replace")
         except FileNotFoundError:  # its writer finished just now
             return False
-        return any(content in text for content in contents) or (path is not None and str(path) in text)
+        named = json.dumps(as_text(path), ensure_ascii=False) if path else None
+        return any(content in text for content in contents) or (named is not None and named in text)
     try:
         return _names(entry, contents)
     except (OSError, ValueError):

@@ -121,7 +121,8 @@ class Weights:
         network = self._build()
         if self._file and hash_file(self._file) != self.identity:
             raise RequestError(
-                f"Expected {self._file} to stay as it was when the run began; it changed. Run again."
+                f"Expected {self._file} to stay as it was when the run began; it changed. Run again.",
+                code="E_WEIGHTS",
             )
         return network
 
@@ -147,7 +148,7 @@ def find(blueprint: Blueprint, *, settings: WeightSettings, head: bool) -> Weigh
     if found:
         return found
     if settings.policy == "required":
-        raise RequestError(_no_weights(blueprint, settings.directory))
+        raise RequestError(_no_weights(blueprint, settings.directory), code="E_WEIGHTS_MISSING")
     return _random(blueprint, settings.seed, head)
 
 
@@ -188,7 +189,10 @@ def _file_in(blueprint: Blueprint, directory: Path | None) -> Path | None:
     if directory is None:
         return None
     if not directory.is_dir():
-        raise RequestError(f"Expected a directory of weights; {directory} does not exist. Check --weights.")
+        raise RequestError(
+            f"Expected a directory of weights; {directory} does not exist. Check --weights.",
+            code="E_FOLDER_MISSING",
+        )
     stems = (blueprint.name.removeprefix("timm:"), blueprint.model)
     files = (directory / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES)
     return next((file for file in files if file.is_file()), None)
@@ -202,7 +206,8 @@ def _from_package(blueprint: Blueprint, head: bool) -> Weights | None:
     got = hash_file(file)
     if got != packaged.sha256:
         raise RequestError(
-            f"Expected SHA-256 {packaged.sha256[:16]}... for {file}; got {got[:16]}.... Reinstall {packaged.package}."
+            f"Expected SHA-256 {packaged.sha256[:16]}... for {file}; got {got[:16]}.... Reinstall {packaged.package}.",
+            code="E_WEIGHTS",
         )
     release = importlib.metadata.version(packaged.package)
     source = f"{packaged.package} {release}: {Path(packaged.file).name}"

@@ -141,13 +141,15 @@ def _in_processes(
                 reason = str(error.__cause__).strip().strip("'\"").splitlines()[-1]
                 raise RequestError(
                     f"Expected work that a worker can read; got {reason}. Run again, and leave cache and results alone "
-                    "meanwhile."
+                    "meanwhile.",
+                    code="E_WORKERS",
                 ) from error
             deaths += 1
             if deaths == DEATHS:
                 raise RequestError(
                     f"Expected workers that live; got {deaths} killed one after another, with {len(left)} units "
-                    "left. Memory may be short: take fewer workers."
+                    "left. Memory may be short: take fewer workers.",
+                    code="E_WORKERS",
                 ) from error
 
 
@@ -221,7 +223,8 @@ def _on_cluster(work: Callable[[U], R], units: Sequence[U], cluster: Cluster) ->
     except cluster.killed as error:
         raise RequestError(
             f"Expected workers that live; the cluster gave a unit up after it had killed several ({error}). Memory "
-            "may be short: start fewer workers on each machine."
+            "may be short: start fewer workers on each machine.",
+            code="E_WORKERS",
         ) from error
     finally:
         cluster.client.cancel(list(waiting))

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from extract.files import write_bytes
+from extract.names import printable
 from reports.formats import Cell, Table, latex, markdown
 
 
@@ -20,7 +21,7 @@ def write_table(table: Table, folder: Path) -> None:
 
 def show_table(table: Table, console: Console) -> None:
     """Print a table with its notes, in a grid for each model where its first columns name them."""
-    console.print(table.title, style="italic", highlight=False, markup=False)
+    console.print(printable(table.title), style="italic", highlight=False, markup=False)
     for grid in _terminal(table, console.width):
         console.print(grid)
     show_notes(table, console)
@@ -29,7 +30,7 @@ def show_table(table: Table, console: Console) -> None:
 def show_notes(table: Table, console: Console) -> None:
     """Print what a table must be read with."""
     for note in table.notes:
-        console.print(note, style="dim", highlight=False, markup=False)
+        console.print(printable(note), style="dim", highlight=False, markup=False)
 
 
 def _terminal(table: Table, width: int) -> list[Grid]:
@@ -46,16 +47,21 @@ def _part(title: str, header: tuple[str, ...], rows: list[tuple[Cell, ...]], *, 
 
     Words stay whole where the terminal has the room for that.
     """
-    grid = Grid(title=escape(title) or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    grid = Grid(title=_plain(title) or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, room in zip(header, _widths(header, rows, width), strict=True):
-        grid.add_column(escape(name), overflow="fold", width=room)
+        grid.add_column(_plain(name), overflow="fold", width=room)
     above = ""
     for first, *others in rows:
         grid.add_row(
-            "" if first.text == above else escape(first.text), *(escape(cell.text) for cell in others)
+            "" if first.text == above else _plain(first.text), *(_plain(cell.text) for cell in others)
         )
         above = first.text
     return grid
+
+
+def _plain(text: str) -> str:
+    """Write text so that neither the terminal nor rich obeys a name in it."""
+    return escape(printable(text))
 
 
 def _widths(header: tuple[str, ...], rows: list[tuple[Cell, ...]], width: int) -> list[int | None]:

@@ -12,6 +12,7 @@ from benchmarks.compare import Comparison, is_comparison, read_comparison
 from benchmarks.results import Run, read_run
 from classify.metrics import METRICS
 from classify.models import CLASSIFIERS
+from extract.names import printable
 from extract.progress import Track, no_progress
 from reports.comparison_plots import comparison_plot
 from reports.comparisons import comparison_table
@@ -87,7 +88,10 @@ def show(results: Run | Comparison, console: Console) -> None:
         what = f"{chosen_on(results)} {METRICS[results.suite.metric].title}"
         console.print(f"\nBest by {what}: {best}.", highlight=False, markup=False)
     console.print(
-        f"Tables, figures and scores: {results.folder}", highlight=False, markup=False, soft_wrap=True
+        printable(f"Tables, figures and scores: {results.folder}"),
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
 
 

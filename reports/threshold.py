@@ -43,7 +43,8 @@ def read_models(folder: Path) -> Finished:
     run = read_common(folder)
     if (folder / "comparison.json").is_file():
         raise RequestError(
-            f"Expected the results of a run; {folder} holds a comparison. Choose another folder."
+            f"Expected the results of a run; {folder} holds a comparison. Choose another folder.",
+            code="E_RESULTS_MISSING",
         )
     return run
 
@@ -101,7 +102,8 @@ def answer(
     """
     if prior is not None and not 0 < prior < 1:
         raise RequestError(
-            f"Expected --prior between 0 and 1; got {prior:g}. Give the share of fakes to expect."
+            f"Expected --prior between 0 and 1; got {prior:g}. Give the share of fakes to expect.",
+            code="E_OPTION",
         )
     run = read_models(folder)
     if rule != DEFAULT:

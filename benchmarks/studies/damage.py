@@ -26,7 +26,12 @@ FRAMES = 60
 EDGE = 2048  # bytes
 CODECS = {
     "H.264": ("h264.mp4", Encoding(codec="libx264")),
-    "HEVC": ("hevc.mp4", Encoding(codec="libx265", options={"x265-params": "crf=23:log-level=none:pools=none:frame-threads=1"})),
+    "HEVC": (
+        "hevc.mp4",
+        Encoding(
+            codec="libx265", options={"x265-params": "crf=23:log-level=none:pools=none:frame-threads=1"}
+        ),
+    ),
     "VP9": ("vp9.webm", Encoding(codec="libvpx-vp9", options={"b": "1M"})),
     "MPEG-2": ("mpeg2.mpg", Encoding(codec="mpeg2video", options={"b": "4M", "bf": "2"})),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from extract.datasets.listing import Grammar, Row, assemble, list_files, need_folder, shipped, sort_out
 from extract.errors import RequestError
-from extract.manifest import Manifest
+from extract.manifest import Manifest, Reason
 
 LIST = "List_of_testing_videos.txt"
 LAYOUT = f"Celeb-real/, YouTube-real/, Celeb-synthesis/ and {LIST}"
@@ -58,8 +58,8 @@ def read_celebdf(root: Path) -> Manifest:
         root,
         layout=f"Celeb-DF videos ({LAYOUT})",
         skipped=found.strange | faults,
-        missing=dict.fromkeys(all_lost, "in the name list of Celeb-DF v2")
-        | dict.fromkeys(lost, f"in {LIST}"),
+        missing=dict.fromkeys(all_lost, Reason("E_FILE_MISSING", "in the name list of Celeb-DF v2"))
+        | dict.fromkeys(lost, Reason("E_FILE_MISSING", f"in {LIST}")),
         notes=[_people_note(rows), *_list_notes(len(listed), lost)],
     )
 
@@ -116,13 +116,15 @@ def _read_line(line: str, number: int, path: Path) -> str:
     entry = re.fullmatch(r"([01])\s+(([^/]+)/([^/]+)\.mp4)", line)
     if entry is None or entry[3] not in LABELS or not GRAMMARS[entry[3]].pattern.fullmatch(entry[4]):
         raise RequestError(
-            f"Expected '0' or '1' and a Celeb-DF name in line {number} of {path}; got {line!r}. Correct it."
+            f"Expected '0' or '1' and a Celeb-DF name in line {number} of {path}; got {line!r}. Correct it.",
+            code="E_METADATA",
         )
     label = 1 - int(entry[1])  # the list marks real videos with 1
     if label != LABELS[entry[3]]:
         raise RequestError(
             f"Expected line {number} of {path} to agree with the folders (1 = real there); got {line!r}, which "
-            f"is {('real', 'fake')[label]} by its mark, but lies in {entry[3]}. Correct the line or move the file."
+            f"is {('real', 'fake')[label]} by its mark, but lies in {entry[3]}. Correct the line or move the file.",
+            code="E_LABEL_CONFLICT",
         )
     return entry[2]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from extract.datasets.listing import SPLITS, UNEXPLAINED, glance, printable
+from extract.datasets.listing import SPLITS, UNEXPLAINED, glance
 from extract.errors import RequestError
-from extract.manifest import Manifest, skip_table
+from extract.manifest import Manifest, Reason, skip_table
+from extract.names import as_text
 
 PEOPLE_OF = {"celebdf_v1": "celebdf", "celebdf_v2": "celebdf"}  # other data sets have people of their own
 OWN_PEOPLE = ("celebdf", "faceforensics", "dfdc")
@@ -61,9 +62,11 @@ def join(members: Mapping[Path, Manifest], others: Sequence[Path] = ()) -> Manif
     if (again := clips["path"].duplicated()).any():
         raise RequestError(
             f"Expected each file in one of the data sets; got {clips.loc[again, 'path'].iloc[0]} twice. "
-            "Leave one of them out."
+            "Leave one of them out.",
+            code="E_FILE_TWICE",
         )
-    left = {printable(str(path.absolute())): f"no known data set; {UNEXPLAINED}" for path in others}
+    strange = Reason("E_LAYOUT_UNKNOWN", f"no known data set; {UNEXPLAINED.text}")
+    left = {as_text(path.absolute()): strange for path in others}
     skipped = pd.concat([*(m.skipped for m in members.values()), skip_table(left)], ignore_index=True)
     notes = tuple(f"{labels[root]}: {note}" for root, manifest in members.items() for note in manifest.notes)
     return Manifest(clips, skipped, notes)
@@ -85,7 +88,7 @@ def _labels(members: Mapping[Path, Manifest]) -> dict[Path, str]:
         # The name of a folder becomes that of its people where the manifest does not say it.
         unsaid = (manifest.clips["dataset"] == "").any()
         taken = {*labels.values(), *((*spaces, *OWN_PEOPLE, *PEOPLE_OF) if unsaid else ())}
-        name = (root.with_suffix("") if root.is_file() else root).absolute().name
+        name = as_text((root.with_suffix("") if root.is_file() else root).absolute().name)
         names = (f"{name}-{n}" if n > 1 else name for n in count(1))
         labels[root] = next(label for label in names if label not in taken)
     return labels

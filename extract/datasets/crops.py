@@ -7,8 +7,9 @@ from pathlib import Path
 from extract.datasets.folder import add_people
 from extract.datasets.halves import read_halves
 from extract.datasets.listing import LABELS, UNEXPLAINED, assemble, glance, halves, list_files, need_folder
-from extract.manifest import Manifest, read_manifest
+from extract.manifest import Manifest, Reason, read_manifest
 from extract.media.kinds import is_image
+from extract.names import as_text
 
 TABLE = "faces.csv"
 REPORT = "verification.csv"  # what the export says of itself
@@ -52,9 +53,10 @@ def _clip_of(below: str) -> str:
 
 def _read_table(root: Path, identity: str | None) -> Manifest:
     clips = read_manifest(root / TABLE).clips
-    names = [os.path.relpath(path, root).replace(os.sep, "/") for path in clips["path"]]
+    names = [os.path.relpath(path, as_text(root)).replace(os.sep, "/") for path in clips["path"]]
     found = list_files(root)
-    others = dict.fromkeys(set(found.files) - set(names) - {TABLE, REPORT}, f"not in {TABLE}; {UNEXPLAINED}")
+    unnamed = Reason(UNEXPLAINED.code, f"not in {TABLE}; {UNEXPLAINED.text}")
+    others = dict.fromkeys(set(found.files) - set(names) - {TABLE, REPORT}, unnamed)
     return assemble(
         add_people(clips.assign(path=names), identity),
         root,

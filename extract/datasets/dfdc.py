@@ -10,7 +10,8 @@ import pandas as pd
 
 from extract.datasets.listing import UNEXPLAINED, Row, assemble, list_files, natural, need_folder
 from extract.errors import RequestError, first_line, unknown
-from extract.manifest import Manifest
+from extract.manifest import Manifest, Reason
+from extract.names import as_text
 
 METADATA = "metadata.json"
 PART = "dfdc_train_part_*"
@@ -18,6 +19,7 @@ LAYOUT = f"{PART}/{METADATA}"
 PATTERNS = (LAYOUT, f"{PART}/{LAYOUT}")  # the second as Kaggle's archives unpack
 LABELS = {"REAL": 0, "FAKE": 1}
 GROUPS = ("family", "part")
+ORPHAN = Reason("E_SOURCE_UNKNOWN", "no original in the metadata, so its family is unknown")
 
 
 def matches_dfdc(root: Path) -> bool:
@@ -61,16 +63,19 @@ def read_dfdc(root: Path, *, group: str = "family") -> Manifest:
         root,
         layout=f"DFDC videos ({LAYOUT})",
         skipped=found.strange
-        | dict.fromkeys(orphans, "no original in the metadata, so its family is unknown")
-        | dict.fromkeys(strange, f"in no {METADATA}; {UNEXPLAINED}"),
-        missing=dict.fromkeys(table["path"][~there], f"in its part's {METADATA}"),
+        | dict.fromkeys(orphans, ORPHAN)
+        | dict.fromkeys(strange, Reason(UNEXPLAINED.code, f"in no {METADATA}; {UNEXPLAINED.text}")),
+        missing=dict.fromkeys(table["path"][~there], Reason("E_FILE_MISSING", f"in its part's {METADATA}")),
         notes=_notes(fakes, set(table["name"]), group),
     )
 
 
 def _looks_right(metadata: Path) -> bool:
-    with metadata.open("rb") as file:
-        return re.search(rb'"label"\s*:\s*"(REAL|FAKE)"', file.read(4096)) is not None
+    try:
+        with metadata.open("rb") as file:
+            return re.search(rb'"label"\s*:\s*"(REAL|FAKE)"', file.read(4096)) is not None
+    except OSError:
+        return False
 
 
 def _parts(root: Path) -> list[str]:
@@ -78,7 +83,7 @@ def _parts(root: Path) -> list[str]:
     if (root / METADATA).is_file():
         return [""]
     found = [path.parent for pattern in PATTERNS for path in root.glob(pattern)]
-    return sorted((path.relative_to(root).as_posix() for path in found), key=natural)
+    return sorted((as_text(path.relative_to(root).as_posix()) for path in found), key=natural)
 
 
 def _read_part(part: str, root: Path) -> Iterator[Row]:
@@ -86,23 +91,32 @@ def _read_part(part: str, root: Path) -> Iterator[Row]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RequestError(f"Expected JSON in {path}; got {first_line(error)}. Restore the file.") from error
+        raise RequestError(
+            f"Expected JSON in {path}; got {first_line(error)}. Restore the file.", code="E_METADATA"
+        ) from error
     if not isinstance(entries, dict):
-        raise RequestError(f"Expected names with their entries in {path}; got no object. Restore the file.")
+        raise RequestError(
+            f"Expected names with their entries in {path}; got no object. Restore the file.",
+            code="E_METADATA",
+        )
     for name, entry in entries.items():
-        yield {"path": f"{part}/{name}".lstrip("/"), "name": name, **_read_entry(name, entry, path)}
+        named = as_text(name)
+        yield {"path": f"{part}/{named}".lstrip("/"), "name": named, **_read_entry(named, entry, path)}
 
 
 def _read_entry(name: str, entry: Any, path: Path) -> Row:
     label = entry.get("label") if isinstance(entry, dict) else entry
     if not isinstance(label, str) or label not in LABELS:
-        raise RequestError(f"Expected label REAL or FAKE of {name} in {path}; got {label!r}. Correct it.")
+        raise RequestError(
+            f"Expected label REAL or FAKE of {name} in {path}; got {label!r}. Correct it.",
+            code="E_LABEL_UNKNOWN",
+        )
     original = entry.get("original")
     return {
         "label": LABELS[label],
         "dataset": "dfdc",
         "split": str(entry.get("split") or ""),
-        "part": path.absolute().parent.name,
+        "part": as_text(path.absolute().parent.name),
         "original": original.strip() if isinstance(original, str) else "",
     }
 
@@ -115,12 +129,14 @@ def _check(table: pd.DataFrame, fakes: pd.DataFrame, root: Path) -> None:
         said = mixed[mixed["name"] == name].sort_values("label")["part"]
         raise RequestError(
             f"Expected one label a name in {root}; got {name} as REAL in {said.iloc[0]} and FAKE in {said.iloc[-1]}. "
-            "Remove one."
+            "Remove one.",
+            code="E_LABEL_CONFLICT",
         )
     for row in fakes[fakes["original"].isin(fakes["name"])].itertuples():
         raise RequestError(
             f"Expected a REAL original of {row.name} in {METADATA} of {row.part}; got {row.original}, which is FAKE "
-            "itself. Correct the metadata."
+            "itself. Correct the metadata.",
+            code="E_METADATA",
         )
 
 

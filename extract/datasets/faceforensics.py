@@ -18,7 +18,7 @@ from extract.datasets.listing import (
     sort_out,
 )
 from extract.errors import RequestError, unknown
-from extract.manifest import Manifest
+from extract.manifest import Manifest, Reason
 
 PAIRED = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 ATTACKS = (*PAIRED, "DeepFakeDetection")
@@ -130,12 +130,14 @@ def _of_compression(places: Mapping[str, tuple[str, str]], asked: str | None, ro
     present = sorted({compression for _, compression in places.values()}, key=order.index)
     if asked is None and len(present) > 1:
         raise RequestError(
-            f"Expected one compression in {root}; got {', '.join(present)}. Pass --compression."
+            f"Expected one compression in {root}; got {', '.join(present)}. Pass --compression.",
+            code="E_OPTION",
         )
     wanted = present[:1] if asked is None else [COMPRESSIONS.get(asked, asked)]
     if present and wanted[0] not in present:
         raise RequestError(
-            f"Expected compression {asked} in {root}; got {', '.join(present)}. Choose what is there."
+            f"Expected compression {asked} in {root}; got {', '.join(present)}. Choose what is there.",
+            code="E_OPTION",
         )
     return {folder: kind for folder, (kind, compression) in places.items() if compression in wanted}
 
@@ -168,11 +170,11 @@ def _person(kind: str, number: str) -> str:
     return f"faceforensics/actor{number}"
 
 
-def _missing(taken: Mapping[str, re.Match[str]], kept: Mapping[str, str]) -> dict[str, str]:
+def _missing(taken: Mapping[str, re.Match[str]], kept: Mapping[str, str]) -> dict[str, Reason]:
     """Name the videos of the official lists that a folder lacks."""
     there = {(name.rpartition("/")[0], match[0]) for name, match in taken.items()}
     return {
-        f"{folder}/{stem}.mp4": f"in the official lists of {kind}"
+        f"{folder}/{stem}.mp4": Reason("E_FILE_MISSING", f"in the official lists of {kind}")
         for folder, kind in kept.items()
         for stem in sorted(SPLIT_OF.get(kind, {}))
         if (folder, stem) not in there

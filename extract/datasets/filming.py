@@ -60,7 +60,9 @@ class PhotographedSubject:
         """The middle of the photograph, (n, n, 3) float32 RGB from 0 to 1."""
         picture = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
         if picture is None:
-            raise RequestError(f"Expected a readable image; got {self.path}. Remove or replace it.")
+            raise RequestError(
+                f"Expected a readable image; got {self.path}. Remove or replace it.", code="E_CLIP_UNREADABLE"
+            )
         side = min(picture.shape[:2])
         top, left = ((length - side) // 2 for length in picture.shape[:2])
         square: Image = picture[top : top + side, left : left + side, ::-1].astype(np.float32) / np.float32(

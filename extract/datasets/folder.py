@@ -5,9 +5,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from extract.datasets.listing import LABELS, assemble, glance, halves, list_files
+from extract.datasets.listing import (
+    LABELS,
+    NO_MEDIUM,
+    UNEXPLAINED,
+    assemble,
+    glance,
+    halves,
+    list_files,
+)
 from extract.errors import RequestError
-from extract.manifest import Manifest
+from extract.manifest import Manifest, Reason
 from extract.media.kinds import is_image, is_video
 
 LAYOUT = "real/ and fake/ with images or videos; or these two in train/, val/ and test/ with videos"
@@ -49,12 +57,12 @@ def read_folder(root: Path, *, identity: str | None = None, clip: str | None = N
         zip(*(_half(name).rpartition("/")[::2] for name in names), strict=True) if names else ((), ())
     )
     table = pd.DataFrame({"path": names, "label": label, "split": split, "clip": clips})
-    others = dict.fromkeys(set(found.files) - set(names), "neither an image nor a video by its name")
+    others = dict.fromkeys(set(found.files) - set(names), NO_MEDIUM)
     return assemble(
         add_people(table, identity),
         root,
         layout="images or videos in real/ and fake/",
-        skipped=found.strange | others,
+        skipped=found.strange | others | _beside(root, parts),
     )
 
 
@@ -74,8 +82,16 @@ def _need_parts(root: Path, parts: list[str]) -> None:
         if not any(part.endswith(label) for part in parts):
             raise RequestError(
                 f"Expected a folder with real/ and fake/ below it; {root / label} does not exist. Check the path, or "
-                "name the clips in a manifest (--manifest)."
+                "name the clips in a manifest (--manifest).",
+                code="E_LAYOUT_UNKNOWN",
             )
+
+
+def _beside(root: Path, parts: list[str]) -> dict[str, Reason]:
+    """Return what lies beside the parts; folders are not looked into."""
+    found = list_files(root, enter=lambda folder: any(part.startswith(f"{folder}/") for part in parts))
+    strange = {name: why for name, why in found.strange.items() if name not in parts}
+    return strange | dict.fromkeys(found.files, UNEXPLAINED)
 
 
 def _half(name: str) -> str:
@@ -92,20 +108,23 @@ def _values(names: list[str], expression: str | None, what: str) -> list[str]:
         pattern = re.compile(expression)
     except re.error as error:
         raise RequestError(
-            f"Expected a regular expression for --{what}; got {expression!r} ({error}). Correct it."
+            f"Expected a regular expression for --{what}; got {expression!r} ({error}). Correct it.",
+            code="E_PATTERN",
         ) from error
     matches = [pattern.search(name) for name in names]
     lost = [name for name, match in zip(names, matches, strict=True) if match is None]
     if lost:
         raise RequestError(
             f"Expected --{what} {expression!r} to match every file; got {len(lost)} of {len(names)} that it does "
-            f"not, first {lost[0]!r}. Widen the expression."
+            f"not, first {lost[0]!r}. Widen the expression.",
+            code="E_PATTERN",
         )
     values = [_group(match, what) for match in matches if match]
     if what == "clip" and "" in values:
         raise RequestError(
             f"Expected --clip {expression!r} to name a clip for every file; got an empty name for "
-            f"{names[values.index('')]!r}. Correct the expression."
+            f"{names[values.index('')]!r}. Correct the expression.",
+            code="E_PATTERN",
         )
     return values
 

@@ -7,8 +7,10 @@ import pandas as pd
 
 from extract.datasets.folder import add_people
 from extract.datasets.listing import UNEXPLAINED, assemble, halves, list_files, natural, need_folder
-from extract.manifest import Manifest
+from extract.manifest import Manifest, Reason
 from extract.media.kinds import is_image
+
+NO_IMAGE = Reason("E_FILE_KIND", "not an image by its name")
 
 
 def read_halves(
@@ -40,7 +42,8 @@ def read_halves(
         if clip:
             rows.append((name, half.rpartition("/")[2], half.rpartition("/")[0], f"{half}/{clip}"))
         else:
-            strange[name] = (rule if is_image(name) else "not an image by its name") if half else UNEXPLAINED
+            broken = Reason("E_FILE_NAME", rule) if is_image(name) else NO_IMAGE
+            strange[name] = broken if half else UNEXPLAINED
     table = pd.DataFrame(rows, columns=["path", "label", "split", "clip"])
     return assemble(add_people(table, identity), root, layout=layout, skipped=strange)
 

@@ -14,13 +14,15 @@ from typing import Any
 import pandas as pd
 
 from extract.errors import RequestError
-from extract.manifest import Manifest, make_manifest, skip_table
+from extract.manifest import Manifest, Reason, make_manifest, skip_table
 from extract.media.kinds import is_video
+from extract.names import as_text
 
 LABELS = ("real", "fake")
 SPLITS = ("train", "val", "test")
 GLANCE = 20  # entries of a folder that recognising a layout looks at
-UNEXPLAINED = "no rule explains it"
+UNEXPLAINED = Reason("E_FILE_UNEXPLAINED", "no rule explains it")
+NO_MEDIUM = Reason("E_FILE_KIND", "neither an image nor a video by its name")
 
 Row = dict[str, str | int]
 
@@ -40,13 +42,13 @@ class Listing:
     Attributes
     ----------
     files : list of str
-        Paths relative to the folder, with forward slashes, in order.
-    strange : dict of str to str
+        Paths relative to the folder, with forward slashes, in order, as `names.as_text` writes them.
+    strange : dict of str to Reason
         What cannot be a clip, whatever its name: such a path -> why.
     """
 
     files: list[str]
-    strange: dict[str, str]
+    strange: dict[str, Reason]
 
 
 def list_files(
@@ -62,40 +64,37 @@ def list_files(
     home = os.path.realpath(root)
     starts = {part: (home, os.path.realpath(root / part)) for part in parts}
     found = [entry for part, above in starts.items() for entry in _walk(root, part, above=above, enter=enter)]
-    faults = {name: fault for name, fault in found if fault}
-    return Listing([name for name, fault in found if not fault], faults)
+    faults = {as_text(name): fault for name, fault in found if fault}
+    return Listing([as_text(name) for name, fault in found if not fault], faults)
 
 
 def _walk(
     root: Path, folder: str, *, above: tuple[str, ...], enter: Callable[[str], bool]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, Reason | None]]:
     """Give each entry below a folder, in order, and what is wrong with it."""
     try:
         entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield folder, f"a folder that cannot be read: {error.strerror}"
+        yield folder, Reason("E_FOLDER_NOT_READ", f"a folder that cannot be read: {error.strerror}")
         return
     for entry in (entry for entry in entries if not entry.name.startswith(".")):
         name = f"{folder}/{entry.name}" if folder else entry.name
         if not (os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()):
             yield name, _fault(entry)
         elif (real := os.path.realpath(entry)) in above:
-            yield name, "a link back to a folder that it lies in"
+            yield name, Reason("E_LINK_LOOP", "a link back to a folder that it lies in")
         elif enter(name):
             yield from _walk(root, name, above=(*above, real), enter=enter)
         else:
-            yield name, f"a folder; {UNEXPLAINED}"
+            yield name, Reason("E_FOLDER_UNEXPLAINED", f"a folder; {UNEXPLAINED.text}")
 
 
-def _fault(entry: os.DirEntry[str]) -> str:
-    if not (os.path.isfile(entry) if entry.is_symlink() else entry.is_file()):
-        return "a link to a file that does not exist" if entry.is_symlink() else "no regular file"
-    return "" if printable(entry.path) == entry.path else "its name is not UTF-8"
-
-
-def printable(path: str) -> str:
-    """Write a path with bytes that are no UTF-8 escaped, so that any report can hold it."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def _fault(entry: os.DirEntry[str]) -> Reason | None:
+    if os.path.isfile(entry) if entry.is_symlink() else entry.is_file():
+        return None
+    if entry.is_symlink():
+        return Reason("E_LINK_BROKEN", "a link to a file that does not exist")
+    return Reason("E_FILE_SPECIAL", "no regular file")
 
 
 def halves(root: Path) -> list[str]:
@@ -129,7 +128,7 @@ def shipped(name: str) -> Any:
 
 def sort_out(
     names: Sequence[str], kinds: Mapping[str, str], grammars: Mapping[str, Grammar], *, title: str
-) -> tuple[dict[str, re.Match[str]], dict[str, str]]:
+) -> tuple[dict[str, re.Match[str]], dict[str, Reason]]:
     """Tell videos that are named as their data set names them from other files.
 
     Parameters
@@ -150,19 +149,21 @@ def sort_out(
         if grammar is None:
             faults[name] = UNEXPLAINED
         elif not is_video(base):
-            faults[name] = "not a video by its name"
+            faults[name] = Reason("E_FILE_KIND", "not a video by its name")
         elif match := grammar.pattern.fullmatch(Path(base).stem):
             videos[name] = match
         else:
-            faults[name] = f"no {title} name: expected {grammar.words}.mp4"
+            faults[name] = Reason("E_FILE_NAME", f"no {title} name: expected {grammar.words}.mp4")
     return videos, faults
 
 
 def need_folder(root: Path) -> None:
     """Refuse what is not a folder; `RequestError`."""
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise RequestError(f"Expected a folder of clips; got {root}, which {what}. Check the path.")
+    if not os.path.isdir(root):
+        what = "is a file" if os.path.exists(root) else "does not exist"
+        raise RequestError(
+            f"Expected a folder of clips; got {root}, which {what}. Check the path.", code="E_FOLDER_MISSING"
+        )
 
 
 def assemble(
@@ -170,8 +171,8 @@ def assemble(
     root: Path,
     *,
     layout: str,
-    skipped: Mapping[str, str],
-    missing: Mapping[str, str] | None = None,
+    skipped: Mapping[str, Reason],
+    missing: Mapping[str, Reason] | None = None,
     notes: Sequence[str] = (),
 ) -> Manifest:
     """Make the manifest of a data set.
@@ -179,7 +180,8 @@ def assemble(
     Parameters
     ----------
     rows : one a file
-        Columns of the manifest; paths relative to `root`, as in `skipped` and `missing` (path -> reason).
+        Columns of the manifest; paths relative to `root`, as in `skipped` and `missing` (path -> reason), all as
+        `names.as_text` writes them.
     layout : str
         What should have been found, for the error where nothing was.
 
@@ -191,7 +193,8 @@ def assemble(
     table = pd.DataFrame(rows)
     if table.empty:
         raise RequestError(
-            f"Expected {layout} below {root}; got none{_but(skipped)}. Check the path and the names."
+            f"Expected {layout} below {root}; got none{_but(skipped)}. Check the path and the names.",
+            code="E_FOLDER_EMPTY",
         )
     manifest = make_manifest(table, base=root, name=str(root))
     tables = (
@@ -203,10 +206,13 @@ def assemble(
     )
 
 
-def _absolute(reasons: Mapping[str, str], root: Path) -> dict[str, str]:
-    return {printable(os.path.abspath(root / name)): reasons[name] for name in sorted(reasons)}
+def _absolute(reasons: Mapping[str, Reason], root: Path) -> dict[str, Reason]:
+    home = as_text(os.path.abspath(root))
+    return {os.path.abspath(os.path.join(home, name)): reasons[name] for name in sorted(reasons)}
 
 
-def _but(skipped: Mapping[str, str]) -> str:
-    name, reason = next(iter(skipped.items()), ("", ""))
-    return f" (other entries: {len(skipped):,}, first {printable(name)}: {reason})" if name else ""
+def _but(skipped: Mapping[str, Reason]) -> str:
+    if not skipped:
+        return ""
+    name, reason = next(iter(skipped.items()))
+    return f" (other entries: {len(skipped):,}, first {name}: {reason.text})"

@@ -1,5 +1,6 @@
 """The data sets that can be read, by name or by what their folder looks like."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,18 +52,25 @@ def recognise(path: Path, options: Iterable[str] = ()) -> str:
     RequestError
         The path does not exist, looks like none, or like several, or like one that takes other options.
     """
-    if not path.exists():
-        raise RequestError(f"Expected clips in {path}, which does not exist. Check the path.")
+    if not os.path.exists(path):
+        raise RequestError(
+            f"Expected clips in {path}, which does not exist. Check the path.", code="E_FOLDER_MISSING"
+        )
     matching = [name for name in DATASETS if DATASETS[name].matches(path)]
     if not matching:
         known = "; ".join(f"{name} ({DATASETS[name].layout})" for name in DATASETS)
-        raise RequestError(f"Expected a known layout in {path}; got none of: {known}. Check the path.")
+        raise RequestError(
+            f"Expected a known layout in {path}; got none of: {known}. Check the path.",
+            code="E_LAYOUT_UNKNOWN",
+        )
     fitting = [name for name in matching if set(options) <= set(DATASETS[name].options)]
     if not fitting:
         _check_options(options, matching)
     if len(fitting) != 1:
         choices = " or ".join(f"--dataset {name}" for name in fitting or matching)
-        raise RequestError(f"{path} matches {' and '.join(fitting or matching)}. Pass {choices}.")
+        raise RequestError(
+            f"{path} matches {' and '.join(fitting or matching)}. Pass {choices}.", code="E_LAYOUT_SEVERAL"
+        )
     return fitting[0]
 
 
@@ -100,7 +108,9 @@ def read_dataset(
         A path that is not recognised, an option that is not taken, and whatever the data set refuses.
     """
     if not roots:
-        raise RequestError("Expected at least one folder or manifest; got none. Name one.")
+        raise RequestError(
+            "Expected at least one folder or manifest; got none. Name one.", code="E_DATA_MISSING"
+        )
     roots, options = [Path(root) for root in roots], options or {}
     if len(roots) > 1 or name == "combined":
         return "combined", _read_combined(roots, options, name=None if name == "combined" else name)
@@ -138,7 +148,8 @@ def _recognise_member(path: Path) -> str:
     if len(matching) > 1:
         raise RequestError(
             f"{path} matches {' and '.join(matching)}. Prepare it by itself with --dataset, and pass its manifest "
-            "beside the other folders."
+            "beside the other folders.",
+            code="E_LAYOUT_SEVERAL",
         )
     return matching[0]
 
@@ -148,7 +159,8 @@ def _check_options(options: Iterable[str], names: Sequence[str]) -> None:
     if strange := [option for option in options if option not in known]:
         takes = f"takes {' and '.join(known)}" if known else "takes no options"
         raise RequestError(
-            f"Expected an option of {' and '.join(names)}, which {takes}; got {strange[0]}. Leave it out."
+            f"Expected an option of {' and '.join(names)}, which {takes}; got {strange[0]}. Leave it out.",
+            code="E_OPTION",
         )
 
 
@@ -158,7 +170,8 @@ def _check_crops(members: Mapping[Path, str]) -> None:
     if 0 < len(ready) < len(members):
         other = next(path for path in members if path not in ready)
         raise RequestError(
-            f"Expected face crops only, or none; got {ready[0]} with crops and {other} without. Leave one out."
+            f"Expected face crops only, or none; got {ready[0]} with crops and {other} without. Leave one out.",
+            code="E_CROPS_MIXED",
         )
 
 

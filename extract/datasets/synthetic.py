@@ -203,7 +203,8 @@ def _photographs(folder: Path, count: int) -> list[Path]:
     )  # the stem is the name of the person
     if len(found) < count:
         raise RequestError(
-            f"Expected at least {count} portraits in {folder}; got {len(found)}. Add images or lower identities."
+            f"Expected at least {count} portraits in {folder}; got {len(found)}. Add images or lower identities.",
+            code="E_PORTRAITS_FEW",
         )
     return found[:count]
 
@@ -263,7 +264,8 @@ def _claim(folder: Path, settings: SyntheticSettings) -> None:
     if read_json(claim) not in (None, record):
         raise RequestError(
             f"Expected {folder} to be empty or made with these settings; got clips of other settings "
-            f"(see {claim.name} there). Choose another folder or delete this one."
+            f"(see {claim.name} there). Choose another folder or delete this one.",
+            code="E_FOLDER_TAKEN",
         )
     if not claim.exists():
         write_json(claim, record)

@@ -302,7 +302,7 @@ def refused(tmp_path, suite_of):
             compare(name, suite or suite_of(), machine=machine, out=tmp_path / "out", **options)
         assert not (tmp_path / "cache").exists()
         assert not (tmp_path / "out").exists()
-        return str(caught.value)
+        return caught.value.message
 
     return refused
 

@@ -183,8 +183,24 @@ def test_folders_stand_for_what_is_below_them(tmp_path):
         tmp_path / "sub" / "a.mp4",
         tmp_path / "notes.txt",
     ]
+
+
+def test_what_is_passed_over_in_a_folder_is_said_in_a_line(tmp_path):
+    for name in ("b.png", "notes.txt", "._b.png", ".git/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "back").symlink_to(tmp_path)
+    said = []
+    assert list(expand([tmp_path], say=said.append)) == [tmp_path / "b.png"]
+    assert said == [
+        f"Passed over in {tmp_path}: 1 link back to a folder that it lies in, 1 file that is neither an image nor a "
+        "video by its name."
+    ]
+
+
+def test_a_folder_without_a_clip_is_refused(tmp_path):
     (tmp_path / "none").mkdir()
-    with pytest.raises(RequestError, match="there are none"):
+    with pytest.raises(RequestError, match="E_FOLDER_EMPTY"):
         list(expand([tmp_path / "none"]))
 
 

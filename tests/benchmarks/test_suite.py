@@ -103,10 +103,18 @@ def everything(tmp_path):
 
 
 def refusal(path):
-    """Return the message that a suite is refused with, after checking that it is one line."""
+    """Return the message that a suite is refused with, after checking that it is one line and has a code."""
     with pytest.raises(RequestError) as caught:
         read_suite(str(path))
-    message = str(caught.value)
+    message = caught.value.message
+    assert caught.value.code in (
+        "E_SUITE",
+        "E_NAME_UNKNOWN",
+        "E_GRID",
+        "E_RULE",
+        "E_FILE_MISSING",
+        "E_REQUEST",
+    )
     assert "\n" not in message
     assert len(message) < 400
     return message
@@ -412,7 +420,9 @@ def test_a_name_like_no_other_is_refused_with_all(write):
     [("papic", r"Did you mean 'papic2025'\?"), ("xyzzy", r"Choose one of: demo, papic2025, reactnet2024\.")],
 )
 def test_an_unknown_suite_is_refused_with_the_nearest(name, hint):
-    with pytest.raises(RequestError, match=rf"^Expected a known suite; got '{name}'\. {hint}$"):
+    with pytest.raises(
+        RequestError, match=rf"^Expected a known suite; got '{name}'\. {hint} \[E_NAME_UNKNOWN\]$"
+    ):
         read_suite(name)
 
 

@@ -184,7 +184,7 @@ def test_a_running_cluster_is_found_by_its_address(address, cluster, tmp_path):
 def test_other_versions_are_refused(address, refused):
     why = refused(address, versions=other_versions)
     assert why.startswith(f"Expected the same versions everywhere; a worker on {platform.node()} has python ")
-    assert why.endswith("Install the same there, and start the workers again.")
+    assert why.endswith("Install the same there, and start the workers again. [E_CLUSTER]")
 
 
 def test_data_that_a_worker_does_not_see_is_refused(address, refused, tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 
 import pandas as pd
 import pytest
@@ -7,6 +8,7 @@ from extract.errors import RequestError
 from extract.manifest import (
     OPTIONAL,
     Manifest,
+    Reason,
     check_classes,
     make_manifest,
     read_manifest,
@@ -30,6 +32,7 @@ def write(folder, text):
 
 
 TWO_CLIPS = pd.DataFrame({"path": ["clips/a.mp4", "clips/b.mp4"], "label": ["real", "fake"]})
+DARK = Reason("E_TEST", "too dark")
 
 
 def test_a_manifest_of_paths_and_labels_gets_every_column(folder):
@@ -104,6 +107,16 @@ def test_paths_that_do_not_exist_are_counted_and_the_first_named(folder):
     path = write(folder, "path,label\nclips/a.mp4,real\nclips/x.mp4,real\nclips/y.mp4,fake\n")
     with pytest.raises(RequestError, match=r"got 2 that do not, first .*clips/x\.mp4"):
         read_manifest(path)
+
+
+def test_a_path_that_may_not_be_looked_at_is_left_to_whoever_reads_it(folder, monkeypatch):
+    def forbidden(path, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("extract.manifest.os.stat", forbidden)
+        manifest = make_manifest(TWO_CLIPS, base=folder)
+    assert len(manifest.clips) == 2
 
 
 def test_a_folder_is_not_a_clip(folder):
@@ -218,32 +231,34 @@ def test_both_classes_pass(folder):
 def test_leaving_out_moves_a_file_to_the_skipped_ones(folder):
     manifest = make_manifest(TWO_CLIPS, base=folder)
     path = manifest.clips["path"][0]
-    left = manifest.leave_out({path: "too dark"})
+    left = manifest.leave_out({path: DARK})
     assert left.clips["path"].tolist() == [manifest.clips["path"][1]]
-    assert left.skipped.to_dict("records") == [{"path": path, "outcome": "skipped", "reason": "too dark"}]
+    assert left.skipped.to_dict("records") == [
+        {"path": path, "outcome": "skipped", "code": "E_TEST", "reason": "too dark"}
+    ]
     assert len(manifest.clips) == 2
 
 
 def test_remarks_keep_the_clip(folder):
     manifest = make_manifest(TWO_CLIPS, base=folder)
     path = manifest.clips["path"][0]
-    remarked = manifest.remark({path: "cut short"})
+    remarked = manifest.remark({path: Reason("E_TEST", "cut short")})
     assert len(remarked.clips) == 2
     assert remarked.skipped.to_dict("records") == [
-        {"path": path, "outcome": "partial", "reason": "cut short"}
+        {"path": path, "outcome": "partial", "code": "E_TEST", "reason": "cut short"}
     ]
 
 
 def test_notes_stay_with_a_manifest(folder):
     manifest = dataclasses.replace(make_manifest(TWO_CLIPS, base=folder), notes=("Nobody is known.",))
     path = manifest.clips["path"][0]
-    assert manifest.leave_out({path: "too dark"}).notes == ("Nobody is known.",)
-    assert manifest.remark({path: "cut short"}).notes == ("Nobody is known.",)
+    assert manifest.leave_out({path: DARK}).notes == ("Nobody is known.",)
+    assert manifest.remark({path: DARK}).notes == ("Nobody is known.",)
 
 
 def test_files_that_should_be_there_are_an_outcome_of_their_own():
-    assert skip_table({"a.mp4": "in the list"}, "missing").to_dict("records") == [
-        {"path": "a.mp4", "outcome": "missing", "reason": "in the list"}
+    assert skip_table({"a.mp4": Reason("E_TEST", "in the list")}, "missing").to_dict("records") == [
+        {"path": "a.mp4", "outcome": "missing", "code": "E_TEST", "reason": "in the list"}
     ]
 
 

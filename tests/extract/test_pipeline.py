@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import os
 import re
 import shutil
@@ -16,7 +17,8 @@ from extract.datasets.frames import read_frames
 from extract.datasets.synthetic import SyntheticSettings, generate
 from extract.errors import RequestError
 from extract.faces import FACE_DETECTORS, Detection, FaceSettings, faces_key
-from extract.manifest import make_manifest, read_manifest
+from extract.files import hash_file
+from extract.manifest import Reason, make_manifest, read_manifest
 from extract.media.frames import Sampling
 from extract.media.read import read_frames as decode
 from extract.pipeline import export_image_folder, find_faces, identify, load_features
@@ -25,6 +27,7 @@ from extract.store import Store, read_png, write_png
 WHOLE = FaceSettings(detector="none", size=16)
 BRIGHT = FaceSettings(detector="bright", size=16, margin=0)
 KEY = faces_key(WHOLE)
+DARK = Reason("E_TEST", "too dark")
 
 
 class BrightFrame:
@@ -123,6 +126,36 @@ def test_empty_and_repeated_files_are_dropped_with_a_reason(clips, store, tmp_pa
     }
 
 
+def test_a_file_that_is_gone_or_cannot_be_read_is_a_skipped_line(clips, store, tmp_path, monkeypatch):
+    manifest = clips({"a.png": (0, 10), "b.png": (1, 20), "c.png": (0, 30)})
+    (tmp_path / "b.png").unlink()
+
+    def read(path):
+        if path.name == "c.png":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return hash_file(path)
+
+    monkeypatch.setattr("extract.store.hash_file", read)
+    manifest = identify(manifest, store)
+    assert relative(manifest.clips, tmp_path) == ["a.png"]
+    assert manifest.skipped["code"].tolist() == ["E_CLIP_NOT_READ"] * 2
+    assert reasons(manifest, tmp_path) == {
+        "b.png": ("skipped", "cannot be read: No such file or directory"),
+        "c.png": ("skipped", "cannot be read: Permission denied"),
+    }
+
+
+def test_a_full_disk_ends_the_run(clips, store, monkeypatch):
+    manifest = clips({"a.png": (0, 10), "b.png": (1, 20)})
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("extract.store.write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        identify(manifest, store)
+
+
 def test_the_same_bytes_under_two_labels_are_refused(clips, store):
     manifest = clips({"a.png": (0, 10), "b.png": (1, 20), "c.png": (1, 10)})
     with pytest.raises(
@@ -145,8 +178,8 @@ def test_a_file_that_stands_twice_in_the_manifest_counts_once(clips, store, tmp_
 
 
 def test_what_was_skipped_before_stays_in_the_record(clips, store, tmp_path):
-    manifest = clips({"a.png": (0, 10), "b.png": (1, 10)}).leave_out({str(tmp_path / "b.png"): "no media"})
-    assert reasons(identify(manifest, store), tmp_path) == {"b.png": ("skipped", "no media")}
+    manifest = clips({"a.png": (0, 10), "b.png": (1, 10)}).leave_out({str(tmp_path / "b.png"): DARK})
+    assert reasons(identify(manifest, store), tmp_path) == {"b.png": ("skipped", "too dark")}
 
 
 # -- find_faces ----------------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import itertools
 import os
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from benchmarks.speed import store as speed
 from extract import matrices as matrices_module
 from extract import store as store_module
+from extract.errors import UnreadableClip
 from extract.faces import Faces
 from extract.files import STALE_SECONDS, write_json
 from extract.store import Store, read_png, write_png
@@ -117,6 +119,31 @@ def test_the_content_is_renewed_when_the_time_changes(store, clip):
     clip.write_bytes(b"FIRST")
     os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     assert store.content(clip) == sha(b"FIRST")
+
+
+def test_a_file_that_cannot_be_read_is_an_error_about_the_clip(store, clip, monkeypatch):
+    def broken(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(
+        UnreadableClip, match=r"cannot be read: No such file or directory \[E_CLIP_NOT_READ\]"
+    ):
+        store.content(clip.with_name("gone.avi"))
+    monkeypatch.setattr("extract.store.hash_file", broken)
+    with pytest.raises(UnreadableClip, match="E_CLIP_NOT_READ"):
+        store.content(clip)
+    clip.write_bytes(b"")
+    with pytest.raises(UnreadableClip, match="E_CLIP_EMPTY"):
+        store.content(clip)
+
+
+def test_a_full_disk_is_no_error_about_the_clip(store, clip, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("extract.store.write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.content(clip)
 
 
 # -- faces ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from benchmarks.results import Run, count, finish, open_folder, unit_folder, wri
 from benchmarks.suite import Suite
 from classify.models import CLASSIFIERS
 from classify.search import Inner, Nested, SearchResult
-from extract.manifest import skip_table
+from extract.manifest import Reason, skip_table
 from extract.media.perturb import parse_perturbations
 
 FOLDS = 4
@@ -221,7 +221,7 @@ def make_run():
             count(faces),
             faces,
             audit,
-            skip_table({"/data/broken.png": "not an image"}),
+            skip_table({"/data/broken.png": Reason("E_CLIP_UNREADABLE", "not an image")}),
             files=files_of(perturb),
             units=units,
         )

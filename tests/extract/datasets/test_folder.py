@@ -119,11 +119,18 @@ def test_other_files_are_reported(make):
     assert set(skipped["reason"]) == {"neither an image nor a video by its name"}
 
 
-def test_files_beside_the_two_folders_are_not_looked_at(make):
-    root = make("real/a.mp4", "fake/b.mp4", "c.mp4", "other/d.mp4", "clips.csv")
+def test_what_lies_beside_the_two_folders_is_listed_and_not_looked_into(make, left):
+    root = make(
+        "real/a.mp4", "fake/b.mp4", "c.mp4", "other/d.mp4", "clips.csv", "train/e.mp4", "train/real/f.mp4"
+    )
     manifest = read_folder(root)
-    assert len(manifest.clips) == 2
-    assert manifest.skipped.empty
+    assert len(manifest.clips) == 3
+    assert left(manifest) == {
+        "c.mp4": "no rule explains it",
+        "clips.csv": "no rule explains it",
+        "other": "a folder; no rule explains it",
+        "train/e.mp4": "no rule explains it",
+    }
 
 
 def test_hidden_files_are_ignored(make):

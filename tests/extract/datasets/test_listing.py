@@ -10,12 +10,17 @@ from extract.datasets.listing import (
     list_files,
     natural,
     need_folder,
-    printable,
     sort_out,
 )
 from extract.errors import RequestError
+from extract.manifest import Reason
+from extract.names import file_of
 
 ROW = {"path": "a.mp4", "label": 0}
+
+
+def codes(listing):
+    return {name: reason.code for name, reason in listing.strange.items()}
 
 
 def test_files_are_listed_at_any_depth_in_order(make):
@@ -32,7 +37,7 @@ def test_hidden_files_and_folders_are_ignored(make):
 def test_folders_that_are_not_entered_are_one_line(make):
     listing = list_files(make("a/b.mp4", "c/d.mp4", "c/e/f.mp4"), enter=lambda folder: folder == "a")
     assert listing.files == ["a/b.mp4"]
-    assert listing.strange == {"c": "a folder; no rule explains it"}
+    assert listing.strange == {"c": Reason("E_FOLDER_UNEXPLAINED", "a folder; no rule explains it")}
 
 
 def test_two_links_that_meet_end(make):
@@ -47,16 +52,16 @@ def test_two_links_that_meet_end(make):
 def test_a_link_to_itself_is_no_file(make):
     root = make("a.mp4")
     (root / "loop").symlink_to("loop")
-    assert list_files(root).strange == {"loop": "a link to a file that does not exist"}
+    assert codes(list_files(root)) == {"loop": "E_LINK_BROKEN"}
 
 
 def test_what_is_no_regular_file_is_left_out(make):
     root = make("a.mp4")
     os.mkfifo(root / "pipe.mp4")
-    assert list_files(root).strange == {"pipe.mp4": "no regular file"}
+    assert codes(list_files(root)) == {"pipe.mp4": "E_FILE_SPECIAL"}
 
 
-def test_a_name_that_is_no_utf8_is_left_out_and_can_be_printed(make):
+def test_names_that_are_no_utf8_are_files_like_others(make):
     root = make("a.mp4")
     with open(os.path.join(os.fsencode(root), b"b\xff.mp4"), "wb"):
         pass
@@ -64,11 +69,12 @@ def test_a_name_that_is_no_utf8_is_left_out_and_can_be_printed(make):
     with open(os.path.join(os.fsencode(root), b"c\xff", b"d.mp4"), "wb"):
         pass
     listing = list_files(root)
-    assert listing.files == ["a.mp4"]
-    assert [printable(name) for name in listing.strange] == ["b\\xff.mp4", "c\\xff/d.mp4"]
-    manifest = assemble([ROW], root, layout="clips", skipped=listing.strange)
-    assert manifest.skipped["path"].tolist() == [f"{root}/b\\xff.mp4", f"{root}/c\\xff/d.mp4"]
-    assert manifest.skipped["reason"].tolist() == ["its name is not UTF-8"] * 2
+    assert listing.files == ["a.mp4", "b\\xff.mp4", "c\\xff/d.mp4"]
+    assert listing.strange == {}
+    assert all((root / file_of(name)).is_file() for name in listing.files)
+    rows = [{"path": name, "label": 0} for name in listing.files]
+    clips = assemble(rows, root, layout="clips", skipped={}).clips
+    assert clips["path"].tolist() == [f"{root}/{name}" for name in listing.files]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
@@ -76,14 +82,30 @@ def test_a_folder_that_cannot_be_read_is_left_out(make):
     root = make("a.mp4", "b/c.mp4")
     (root / "b").chmod(0)
     try:
-        assert list_files(root).strange == {"b": "a folder that cannot be read: Permission denied"}
+        assert codes(list_files(root)) == {"b": "E_FOLDER_NOT_READ"}
     finally:
         (root / "b").chmod(0o700)
 
 
+def test_a_folder_that_the_system_does_not_list_is_counted_and_the_rest_is_read(make, monkeypatch):
+    root, scandir = make("a/b.mp4", "c/d.mp4"), os.scandir
+
+    def forbidden(folder):
+        if os.fspath(folder).endswith("/a"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("extract.datasets.listing.os.scandir", forbidden)
+    listing = list_files(root)
+    assert listing.files == ["c/d.mp4"]
+    assert listing.strange == {
+        "a": Reason("E_FOLDER_NOT_READ", "a folder that cannot be read: Permission denied")
+    }
+
+
 def test_a_folder_that_is_gone_is_left_out(tmp_path):
     assert list_files(tmp_path, ["gone"]).strange == {
-        "gone": "a folder that cannot be read: No such file or directory"
+        "gone": Reason("E_FOLDER_NOT_READ", "a folder that cannot be read: No such file or directory")
     }
 
 
@@ -108,29 +130,35 @@ def test_videos_are_told_from_other_files_by_their_names():
         title="Test",
     )
     assert {name: match[1] for name, match in videos.items()} == {"real/anna.MP4": "anna"}
-    assert faults == {
-        "real/1.mp4": "no Test name: expected <name>.mp4",
-        "real/anna.png": "not a video by its name",
-        "else/anna.mp4": "no rule explains it",
+    assert {name: (fault.code, fault.text) for name, fault in faults.items()} == {
+        "real/1.mp4": ("E_FILE_NAME", "no Test name: expected <name>.mp4"),
+        "real/anna.png": ("E_FILE_KIND", "not a video by its name"),
+        "else/anna.mp4": ("E_FILE_UNEXPLAINED", "no rule explains it"),
     }
 
 
 def test_a_manifest_with_what_is_left_out_missing_and_worth_a_note(make):
     root = make("a.mp4")
     manifest = assemble(
-        [ROW], root, layout="clips", skipped={"z": "1", "b": "2"}, missing={"c": "3"}, notes=["Note."]
+        [ROW],
+        root,
+        layout="clips",
+        skipped={"z": Reason("E_Z", "1"), "b": Reason("E_B", "2")},
+        missing={"c": Reason("E_C", "3")},
+        notes=["Note."],
     )
     assert manifest.clips["path"].tolist() == [f"{root}/a.mp4"]
     assert manifest.skipped.to_numpy().tolist() == [
-        [f"{root}/b", "skipped", "2"],
-        [f"{root}/z", "skipped", "1"],
-        [f"{root}/c", "missing", "3"],
+        [f"{root}/b", "skipped", "E_B", "2"],
+        [f"{root}/z", "skipped", "E_Z", "1"],
+        [f"{root}/c", "missing", "E_C", "3"],
     ]
     assert manifest.notes == ("Note.",)
 
 
 @pytest.mark.parametrize(
-    ("skipped", "but"), [({}, ""), ({"x": "why", "y": ""}, " \\(other entries: 2, first x: why\\)")]
+    ("skipped", "but"),
+    [({}, ""), (dict.fromkeys("xy", Reason("E_X", "why")), " \\(other entries: 2, first x: why\\)")],
 )
 def test_nothing_found_says_what_was_expected_and_what_is_there(tmp_path, skipped, but):
     with pytest.raises(RequestError, match=rf"Expected some clips below .*; got none{but}\. Check the path"):

@@ -358,7 +358,7 @@ def test_the_frame_rate_is_the_clips_own_where_it_makes_sense(stated, used):
 
 def test_a_still_image_is_left_out_with_the_reason(tmp_path, save_image):
     path = save_image(tmp_path / "face.png", natural(32, 32))
-    with pytest.raises(UnreadableClip, match=r"^a still image: h264 perturbs videos only$"):
+    with pytest.raises(UnreadableClip, match=r"^a still image: h264 perturbs videos only"):
         crop_faces(path, dataclasses.replace(WHOLE, perturb="h264-23"), WholeFrame())
 
 

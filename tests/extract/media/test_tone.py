@@ -84,7 +84,9 @@ def test_a_scene_in_hdr_looks_as_in_sdr(tmp_path, transfer, codec):
     how = Encoding(
         codec=codec,
         pixels="yuv420p10le",
-        options={"x265-params": "crf=10:log-level=none:pools=none:frame-threads=1"} if codec == "libx265" else {"crf": "10"},
+        options={"x265-params": "crf=10:log-level=none:pools=none:frame-threads=1"}
+        if codec == "libx265"
+        else {"crf": "10"},
         tags={"colorspace": 9, "color_trc": code, "color_primaries": 9, "color_range": 1},
     )
     path = encode(tmp_path / "hdr.mp4", [np.rint(f * 65535).astype(np.uint16) for f in frames], how)

@@ -1,8 +1,10 @@
 """Read the frames of any file that holds pictures."""
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from extract.errors import UnreadableClip
 from extract.media.frames import MAX_PIXELS, Damaged, Frames, Sampling
 from extract.media.images import read_image
 from extract.media.kinds import kind_of
@@ -33,7 +35,14 @@ def read_batches(
     ------
     UnreadableClip
         The file gives no frame, or none to trust; also in the middle, when what came before is to be thrown away.
+    OSError
+        The file is not there, or cannot be read.
     """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe would wait for its writer
+        raise UnreadableClip("no regular file", code="E_FILE_SPECIAL")
+    if not status.st_size:
+        raise UnreadableClip("empty file", code="E_CLIP_EMPTY")
     if kind_of(path) == "image":
         yield read_image(path, max_pixels=max_pixels, damaged=damaged)
     else:

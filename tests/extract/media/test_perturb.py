@@ -14,10 +14,11 @@ import pandas as pd
 import pydantic
 import pytest
 
-from extract import perturb, searching
+from extract import searching
 from extract.errors import RequestError, UnreadableClip
 from extract.faces import FaceSettings, WholeFrame, crop_faces, faces_key
 from extract.manifest import make_manifest
+from extract.media import perturb
 from extract.media.frames import Frames, Sampling
 from extract.media.perturb import FAMILIES, Perturbation, parse_perturbation, parse_perturbations
 from extract.media.read import read_frames
@@ -381,13 +382,14 @@ def test_opencv_and_av_share_a_process_whichever_comes_first(clips, first):
     code = f"""
 import {first}
 from pathlib import Path
+from extract.media.frames import Sampling
 from extract.media.perturb import parse_perturbation
 from extract.media.read import read_frames
 path = Path({str(clips(96, 128))!r})
 frames = parse_perturbation("h264-40").apply(read_frames(path, Sampling(count=2)), path=path)
 print(len(frames.images), read_frames(path, Sampling(count=2)).numbers == frames.numbers)
 """
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False

@@ -34,12 +34,17 @@ class Searched:
 
 
 def search_clips(
-    clips: Sequence[Clip], settings: FaceSettings, *, store: Store, workers: Workers = 1
+    clips: Sequence[Clip],
+    settings: FaceSettings,
+    *,
+    store: Store,
+    workers: Workers = 1,
+    patience: float | None = None,
 ) -> Iterator[Searched]:
     """Search the clips that the store does not hold yet; yields every clip once, as it is known.
 
     Several workers give the same bytes as one. A worker that is killed costs the clips in its hand, which are
-    searched again.
+    searched again. `patience` is that of `run_units`, by default `PATIENCE`.
     """
     key, missing = faces_key(settings), []
     for clip in clips:
@@ -49,8 +54,9 @@ def search_clips(
         else:
             yield Searched(clip, index)
     missing.reverse()  # `data_begun` comes from the other end
+    wait = PATIENCE if patience is None else patience
     work = partial(_search, settings=settings, store=store)
-    for _, searched in run_units(work, _units(missing, count(workers)), workers=workers, patience=PATIENCE):
+    for _, searched in run_units(work, _units(missing, count(workers)), workers=workers, patience=wait):
         yield from searched
 
 

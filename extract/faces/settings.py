@@ -62,8 +62,8 @@ class FaceSettings:
         Spread the frames evenly over the clip's duration, or take only those that the file stores whole, which is
         several times faster. Without meaning where `stride` or `every` is given.
     max_pixels : int
-        The most pixels of one picture, and of the frames that are held at once. A pixel takes 3 bytes: at the default
-        of 200 million, the frames that a worker holds take at most 600 MB, twice that while they are perturbed.
+        The most pixels of one picture: larger ones are refused before they are decoded, which bounds memory
+        (`docs/files.md`, Memory). Frames of a video are held some 70 million pixels at a time, whatever this is.
     damaged : {"skip", "use"}
         Leave a damaged clip out, or use what can be decoded of it; it is listed either way.
     detector : str

@@ -10,20 +10,10 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from extract.media.codepoints import HDR_TRANSFERS, MATRICES, PRIMARIES, REFUSED, UNSPECIFIED
 from extract.media.frames import Image, UnreadableClip
 from extract.media.tone import Primaries, Transfer, to_sdr
 
-# Matrix coefficients, ITU-T H.273 table 4, that FFmpeg converts by their own formula.
-MATRICES = {0, 1, 2, 4, 5, 6, 7, 9}
-REFUSED = {
-    **{3: "reserved", 8: "YCgCo", 10: "BT.2020 constant luminance", 11: "SMPTE 2085"},
-    **{12: "chromaticity-derived", 13: "chromaticity-derived, constant luminance", 14: "ICtCp", 15: "IPT-C2"},
-    **{16: "YCgCo-Re", 17: "YCgCo-Ro"},
-}
-UNSPECIFIED = 2
-# Transfer characteristics and primaries, tables 3 and 2, that are not an ordinary camera's.
-TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
-PRIMARIES: dict[int, Primaries] = {9: "bt2020", 12: "p3"}
 WIDEST = 4  # proportion of a pixel beyond which the file is taken to be wrong
 
 
@@ -56,7 +46,7 @@ class Converter:
 
     def _colours(self, frame: av.VideoFrame) -> Image:
         _check_colours(frame)
-        transfer: Transfer = TRANSFERS.get(frame.color_trc, "sdr")
+        transfer: Transfer = HDR_TRANSFERS.get(frame.color_trc, "sdr")
         primaries: Primaries = PRIMARIES.get(frame.color_primaries, "bt709")
         if transfer == "sdr" and primaries == "bt709":
             return np.asarray(self._reformat(frame, "rgb24"), np.uint8)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 from av.video.frame import PictureType
 
+from extract.errors import first_line
 from extract.media.choose import choose
 from extract.media.container import NOT_A_VIDEO, open_video
 from extract.media.decode import DamageFound, Source
@@ -51,14 +53,17 @@ class _Plan:
 
 def read_video(path: Path, sampling: Sampling, *, max_pixels: int, damaged: Damaged) -> Iterator[Frames]:
     """Decode chosen frames of a video; as `extract.media.read.read_batches` says of all files."""
-    with DecoderLog() as log:
-        source = Source(path, max_pixels, damaged == "use", log)
-        index, stated, unit = source.index()
-        if not len(index.times):
-            raise UnreadableClip(f"{NOT_A_VIDEO}: it holds no frame")
-        if index.damage and not source.lenient:
-            raise _damaged(index.damage)
-        yield from _Reading(source, sampling, index, stated, unit).batches()
+    try:
+        with DecoderLog() as log:
+            source = Source(path, max_pixels, damaged == "use", log)
+            index, stated, unit = source.index()
+            if not len(index.times):
+                raise UnreadableClip(f"{NOT_A_VIDEO}: it holds no frame")
+            if index.damage and not source.lenient:
+                raise _damaged(index.damage)
+            yield from _Reading(source, sampling, index, stated, unit).batches()
+    except av.FFmpegError as error:
+        raise UnreadableClip(f"{NOT_A_VIDEO}: {first_line(error)}") from error
 
 
 def every_frame(path: Path) -> Iterator[Image]:

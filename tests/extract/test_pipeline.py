@@ -212,7 +212,7 @@ def test_clips_without_a_face_and_unreadable_ones_are_skipped_with_the_reason(cl
     rows, manifest = find_faces(identify(manifest, store), BRIGHT, store=store)
     assert relative(manifest.clips, tmp_path) == relative(rows, tmp_path) == ["a.png", "b.png"]
     assert reasons(manifest, tmp_path) == {
-        "broken.png": ("skipped", "cannot be decoded as an image"),
+        "broken.png": ("skipped", "cannot be decoded as an image: it begins like none of the known kinds"),
         "dark.png": ("skipped", "no usable face in 1 frame"),
     }
 

@@ -8,11 +8,13 @@ import numpy.typing as npt
 import pillow_heif
 
 from extract.errors import UnreadableClip, first_line
+from extract.media.codepoints import HDR_TRANSFERS, PRIMARIES, UNSPECIFIED
 from extract.media.frames import Damaged
 from extract.media.stills import boxes
 from extract.media.stills.profiles import profile_of
 from extract.media.stills.quiet import quiet
-from extract.media.stills.still import CodePoints, Pixels, Still, check_damage, check_size, check_transfer
+from extract.media.stills.still import CodePoints, Pixels, Still, check_damage, check_size
+from extract.media.tone import to_sdr
 
 
 def read_heif(data: bytes, *, max_pixels: int, damaged: Damaged) -> Still:
@@ -30,13 +32,27 @@ def read_heif(data: bytes, *, max_pixels: int, damaged: Damaged) -> Still:
     picture = file[file.primary_index]
     check_size(*picture.size, max_pixels=max_pixels)
     points = _code_points(picture.info)
-    check_transfer(points)
     notes = check_damage(boxes.missing(data), damaged)
     try:
+        if points and points.transfer in HDR_TRANSFERS:
+            return Still(pixels=_from_hdr(data, points), notes=notes)
         pixels = _colours(np.asarray(picture))
     except Exception as error:
         raise UnreadableClip(f"damaged: {first_line(error)}", code="E_CLIP_DAMAGED") from error
     return Still(pixels=pixels, profile=_profile(picture.info, points), notes=notes)
+
+
+def _from_hdr(data: bytes, points: CodePoints) -> Pixels:
+    """Decode again with all bits, which libheif scales to 16, and convert as frames of a video are."""
+    with quiet():
+        file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+    decoded = np.asarray(file[file.primary_index])[..., :3]
+    deep = decoded if decoded.dtype == np.uint16 else decoded.astype(np.uint16) * 257
+    return to_sdr(
+        deep,
+        transfer=HDR_TRANSFERS[points.transfer],
+        primaries=PRIMARIES.get(points.primaries, "bt2020" if points.primaries == UNSPECIFIED else "bt709"),
+    )
 
 
 def _colours(decoded: npt.NDArray[np.uint8 | np.uint16]) -> Pixels:

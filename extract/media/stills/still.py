@@ -8,10 +8,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from extract.errors import UnreadableClip
+from extract.media.codepoints import HDR_TRANSFERS
 from extract.media.frames import Damaged
 
 Pixels = npt.NDArray[np.uint8]
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273, table 3
 _ORIENTATION = 0x0112
 
 
@@ -73,16 +73,16 @@ def check_damage(words: str, damaged: Damaged) -> tuple[str, ...]:
 
 
 def check_transfer(points: CodePoints | None) -> None:
-    """Refuse a high dynamic range; pixels without stated code points are sRGB's.
+    """Refuse a high dynamic range of which a decoder gives only 8 bits; without code points, pixels are sRGB's.
 
     Raises
     ------
     UnreadableClip
         Code E_CLIP_COLOUR.
     """
-    if points is not None and points.transfer in _HDR_TRANSFERS:
-        name = _HDR_TRANSFERS[points.transfer]
-        raise UnreadableClip(f"HDR still ({name} transfer function) is not supported", code="E_CLIP_COLOUR")
+    if points is not None and points.transfer in HDR_TRANSFERS:
+        name = HDR_TRANSFERS[points.transfer].upper()
+        raise UnreadableClip(f"an HDR still ({name}), which is converted in HEIF only", code="E_CLIP_COLOUR")
 
 
 def orientation_of(picture: Image.Image) -> int:

@@ -1,6 +1,7 @@
 """HDR to SDR: patches computed here from the light of the scene, not by the code under test."""
 
 import numpy as np
+import pillow_heif
 import pytest
 
 from benchmarks.studies.bars import PATCHES, Encoding, encode, patches, read_number, scene, upright
@@ -110,3 +111,19 @@ def test_wide_gamut_becomes_bt709(tmp_path, primaries, code):
     path = encode(tmp_path / "wide.mp4", [np.rint(levels * 65535).astype(np.uint16)] * 3, how)
     for image in read_frames(path, Sampling(count=2)).images:
         assert np.abs(patches(image) - PATCHES).max() <= 5
+
+
+@pytest.mark.parametrize(("transfer", "code"), [("hlg", 18), ("pq", 16)])
+def test_a_still_in_hdr_looks_as_in_sdr(tmp_path, transfer, code):
+    signal = SIGNALS[transfer][0](scene_light(scene(5)) @ BT709_TO_BT2020.T)
+    deep = np.rint(signal * 65535).astype(np.uint16)
+    size = deep.shape[1::-1]
+    points = {
+        "color_primaries": 9,
+        "transfer_characteristics": code,
+        "matrix_coefficients": 9,
+        "full_range_flag": 1,
+    }
+    pillow_heif.encode("RGB;16", size, deep.tobytes(), tmp_path / "a.heic", quality=98, chroma=444, **points)
+    image = read_frames(tmp_path / "a.heic", Sampling(count=1)).images[0]
+    assert np.abs(patches(image) - PATCHES).max() <= 5

@@ -1,5 +1,6 @@
 """The command line: parse, call, print."""
 
+import errno
 import gc
 import io
 import sys
@@ -395,6 +396,10 @@ def predict(
     from benchmarks.detector import Detector
     from benchmarks.show import annotate, describe, expand
 
+    if frames and frames.exists() and not frames.is_dir():
+        raise RequestError(
+            f"Expected a folder for --frames; {frames} is a file. Choose another.", code="E_FOLDER_TAKEN"
+        )
     plugin = _plugin(extractor)
     loaded = Detector.load(detector, digest=digest, weights=weights, extractor=plugin, say=_warn)
     for number, prediction in enumerate(loaded.predict(expand(files, say=_note))):
@@ -519,9 +524,8 @@ def command() -> None:
 
 def main() -> None:
     """Run the command line: exit status 0 done, 2 the request was wrong, 1 anything else."""
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # a file's name must not end a run where the terminal is ASCII
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name must not end a run where the terminal is ASCII.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -532,10 +536,22 @@ def main() -> None:
     except typer.Abort:
         sys.exit("Aborted.")
     except RequestError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            Text.assemble(("error:", "bold red"), f" {printable(str(error))}")
-        )
+        _print_error(str(error))
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _print_error(
+            f"{error.strerror}{where}. Free some, and run again: what is finished is kept. [E_DISK_FULL]"
+        )
+        sys.exit(1)
+
+
+def _print_error(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        Text.assemble(("error:", "bold red"), f" {printable(message)}")
+    )
 
 
 def _options(

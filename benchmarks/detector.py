@@ -51,9 +51,9 @@ HALF_TOLERANCE = (
 )
 NO_FACE = "E_NO_FACE"
 USED = {  # what a prediction says of several people, by `FaceSettings.select`
-    "largest": "of which the largest is used",
-    "track": "of which that of the person seen longest is used",
-    "all": "which are all used",
+    "largest": "the largest is used",
+    "track": "the person seen longest is used",
+    "all": "all are used",
 }
 SCORE_TOLERANCE = 1e-6  # of the largest reference score: the same models on the same features, on any machine
 
@@ -169,7 +169,8 @@ class Detector:
             return Prediction(looked.name, "unreadable", None, None, threshold, (), looked.error, looked.code)
         if not len(scores):
             searched = looked.faces.searched
-            note = f"no usable face in {searched} frame{'s' if searched != 1 else ''}"
+            words = f"no usable face in {searched} frame{'s' if searched != 1 else ''}"
+            note = "; ".join(filter(None, [words, looked.faces.note]))
             return Prediction(looked.name, "no-face", None, None, threshold, (), note, NO_FACE)
         score = combiner(self.record.aggregate)(scores)
         probability = (
@@ -179,7 +180,10 @@ class Detector:
         )
         verdict: Verdict = "fake" if score >= threshold else "real"
         faces = tuple(_face_scores(looked, scores))
-        return Prediction(looked.name, verdict, score, probability, threshold, faces, self._note(looked))
+        code = "E_CLIP_PARTIAL" if looked.faces.note else ""
+        return Prediction(
+            looked.name, verdict, score, probability, threshold, faces, self._note(looked), code
+        )
 
     def _note(self, looked: Looked) -> str:
         alone = self.record.level == "image" and looked.count > 1
@@ -194,7 +198,7 @@ class Detector:
         """Say whose faces were used, where a frame shows several people."""
         if looked.faces.people < 2:
             return ""
-        return f"up to {looked.faces.people} faces in a frame, {USED[self.record.faces.select]}"
+        return f"up to {looked.faces.people} faces in a frame; {USED[self.record.faces.select]}"
 
 
 def _face_scores(looked: Looked, scores: Floats) -> Iterator[FaceScore]:

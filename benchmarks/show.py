@@ -34,10 +34,12 @@ def expand(paths: Iterable[Path], *, say: Callable[[str], object] = lambda line:
     Raises
     ------
     RequestError
-        A folder without an image or a video.
+        Nothing but folders without an image or a video.
     """
+    empty, given = [], 0
     for path in paths:
         if not os.path.isdir(path):  # Path.is_dir raises where the system does not like the name
+            given += 1
             yield path
             continue
         found = list_files(path)
@@ -48,11 +50,15 @@ def expand(paths: Iterable[Path], *, say: Callable[[str], object] = lambda line:
         ):
             say(line)
         if not clips:
-            raise RequestError(
-                f"Expected images or videos below {path}; there are none. Check the path.",
-                code="E_FOLDER_EMPTY",
-            )
+            empty.append(path)
+            say(f"No images or videos below {path}.")
+        given += len(clips)
         yield from (path / file_of(name) for name in clips)
+    if empty and not given:
+        raise RequestError(
+            f"Expected images or videos below {empty[0]}; there are none. Check the path.",
+            code="E_FOLDER_EMPTY",
+        )
 
 
 def describe(prediction: Prediction, *, every_face: bool = False) -> Iterator[str]:

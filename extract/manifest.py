@@ -204,7 +204,7 @@ def _check_paths(paths: list[Path], name: str) -> None:
     missing = [path for path in paths if not _is_there(path)]
     if missing:
         raise RequestError(
-            f"Expected files that exist in {name}; got {len(missing)} that do not, first {as_text(missing[0])}. "
+            f"Expected files in {name}; {len(missing)} of {len(paths)} paths name none, first {as_text(missing[0])}. "
             "Correct the paths (relative ones start from the manifest's folder).",
             code="E_FILE_MISSING",
         )

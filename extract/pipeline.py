@@ -201,12 +201,12 @@ def image_folder_paths(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 def _no_face(index: dict[str, Any]) -> Reason:
     frames = f"{index['searched']} frame{'s' if index['searched'] != 1 else ''}"
-    return Reason("E_NO_FACE", f"no usable face in {frames}")
+    return Reason("E_NO_FACE", "; ".join(filter(None, [f"no usable face in {frames}", index["note"]])))
 
 
 def _note(index: dict[str, Any]) -> str:
     without = index["searched"] - len({face["frame"] for face in index["faces"]})
-    notes = [index["note"], f"no usable face in {without} of {index['searched']} frames" if without else ""]
+    notes = [index["note"], f"no face used in {without} of {index['searched']} frames" if without else ""]
     return "; ".join(note for note in notes if note)
 
 

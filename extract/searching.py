@@ -78,6 +78,7 @@ def _searched(clip: Clip, settings: FaceSettings, store: Store) -> Searched:
     if index is None:
         try:
             faces = crop_faces(Path(clip.path), settings, _detector(settings))
+            store.check_unchanged(Path(clip.path), clip.content)
         except UnreadableClip as error:
             return Searched(clip, None, error.message, error.code)
         store.write_faces(key, clip.content, faces=faces)

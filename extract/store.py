@@ -85,6 +85,16 @@ class Store:
         write_json(self._hash_file(path), {**seen, "content": content}, scratch=self.scratch)
         return content
 
+    def check_unchanged(self, path: Path, content: str) -> None:
+        """Refuse a file that holds other bytes than when it was hashed; one that was never hashed passes.
+
+        Raises
+        ------
+        UnreadableClip
+        """
+        if read_json(self._hash_file(path)) is not None and self.content(path) != content:
+            raise UnreadableClip("changed while it was in use; run again", code="E_CLIP_CHANGED")
+
     def _hash_file(self, path: Path) -> Path:
         return self.root / "hashes" / f"{digest(as_text(path))[:32]}.json"
 

@@ -81,7 +81,7 @@ def _walk(
         name = f"{folder}/{entry.name}" if folder else entry.name
         if not (os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()):
             yield name, _fault(entry)
-        elif (real := os.path.realpath(entry)) in above:
+        elif _holds(real := os.path.realpath(entry), above):
             yield name, Reason("E_LINK_LOOP", "a link back to a folder that it lies in")
         elif enter(name):
             yield from _walk(root, name, above=(*above, real), enter=enter)
@@ -89,12 +89,17 @@ def _walk(
             yield name, Reason("E_FOLDER_UNEXPLAINED", f"a folder; {UNEXPLAINED.text}")
 
 
+def _holds(real: str, above: tuple[str, ...]) -> bool:
+    """Whether a folder is one of these, or one that they lie in, be it above the root."""
+    return any(os.path.commonpath([real, folder]) == real for folder in above)
+
+
 def _fault(entry: os.DirEntry[str]) -> Reason | None:
     if os.path.isfile(entry) if entry.is_symlink() else entry.is_file():
         return None
-    if entry.is_symlink():
+    if entry.is_symlink() and not os.path.exists(entry):
         return Reason("E_LINK_BROKEN", "a link to a file that does not exist")
-    return Reason("E_FILE_SPECIAL", "no regular file")
+    return Reason("E_FILE_SPECIAL", "not a regular file")
 
 
 def halves(root: Path) -> list[str]:

@@ -22,7 +22,7 @@ WORDS = {
         "folders that no rule of the data set explains",
     ),
     "E_LAYOUT_UNKNOWN": ("entry that is no known data set", "entries that are no known data sets"),
-    "E_FILE_SPECIAL": ("entry that is no regular file", "entries that are no regular files"),
+    "E_FILE_SPECIAL": ("entry that is not a regular file", "entries that are not regular files"),
     "E_LINK_LOOP": ("link back to a folder that it lies in", "links back to folders that they lie in"),
     "E_LINK_BROKEN": ("link to a file that does not exist", "links to files that do not exist"),
     "E_FOLDER_NOT_READ": ("folder that cannot be read", "folders that cannot be read"),

@@ -162,7 +162,7 @@ def _join(batches: Sequence[_Batch], settings: FaceSettings) -> Faces:
 
 def _say_turned(frames: Sequence[Sequence[_Face]]) -> str:
     count = sum(any(face.turned for face in faces) for faces in frames)
-    return f"{count} of {len(frames)} frames turned to find a face upright" if count else ""
+    return f"a face found only after turning the frame ({count} of {len(frames)})" if count else ""
 
 
 def _table(faces: Sequence[_Face], *, searched: int, people: int, note: str, size: int) -> Faces:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pydantic
@@ -36,7 +36,10 @@ def seconds(duration: str) -> float:
     return length
 
 
-def _duration(text: str) -> str:
+def _duration(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else repr(value)
     return f"{np.format_float_positional(seconds(text), trim='-')}s"  # 500ms and 0.5s are one key
 
 
@@ -98,7 +101,7 @@ class FaceSettings:
 
     frames: int = pydantic.Field(default=32, ge=1)
     stride: int | None = pydantic.Field(default=None, ge=1)
-    every: Annotated[str, pydantic.AfterValidator(_duration)] | None = None
+    every: Annotated[str | None, pydantic.BeforeValidator(_duration)] = None
     at: Literal["spread", "keyframes"] = "spread"
     max_pixels: int = pydantic.Field(default=MAX_PIXELS, ge=1_000_000)
     damaged: Damaged = "skip"
@@ -129,7 +132,7 @@ class FaceSettings:
         names = [name for name, there in given.items() if there]
         if len(names) > 1:
             raise RequestError(
-                f"Expected one way to choose frames; got {' and '.join(names)}. Remove one.",
+                f"Expected one way to choose frames; got {' and '.join(names)}. Keep one.",
                 code="E_FACES_SAMPLING",
             )
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.stream import Discard, Disposition
@@ -33,6 +34,11 @@ FORMATS = (
     *("ivf", "obu", "h264", "hevc", "m4v", "h263", "vc1", "yuv4mpegpipe", "wtv"),
     *("mp3", "flac", "wav", "aac", "aiff"),  # to say of a sound with a cover that it is no video
 )
+PLAYLISTS = (
+    *(b"#EXTM3U", b"ffconcat", b"v=0", b"<?xml", b"<MPD", b"<SmoothStreamingMedia", b"[playlist]"),
+    b";FFMETADATA",
+)
+HEAD = 512  # bytes that tell a text
 NOT_A_VIDEO = "cannot be decoded as a video"
 _OF_SOUND = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -49,7 +55,7 @@ def open_video(
         Not a video, without a picture that moves, larger than allowed, or leading to other files.
     """
     with path.open("rb") as file:
-        container = _open(file.fileno(), log, max_pixels)
+        container = _open(file, log, max_pixels)
     try:
         stream = _video(container, log)
         coding = stream.codec_context
@@ -65,7 +71,7 @@ def open_video(
             container.close()
 
 
-def _open(descriptor: int, log: DecoderLog, max_pixels: int) -> av.container.InputContainer:
+def _open(file: BinaryIO, log: DecoderLog, max_pixels: int) -> av.container.InputContainer:
     """Open a file by its descriptor, which FFmpeg copies: its name could hold a protocol, and suggest a format."""
     try:
         with log.listening():
@@ -74,26 +80,41 @@ def _open(descriptor: int, log: DecoderLog, max_pixels: int) -> av.container.Inp
                 mode="r",
                 options={"max_pixels": str(max_pixels)},
                 container_options={
-                    "fd": str(descriptor),
+                    "fd": str(file.fileno()),
                     "protocol_whitelist": "fd",
                     "format_whitelist": ",".join(FORMATS),
                 },
                 metadata_errors="replace",
             )
     except av.FFmpegError as error:
-        if any("whitelist" in line for line in log.errors):
-            raise UnreadableClip(
-                f"{NOT_A_VIDEO}: not a format that holds its own pictures (playlists are not followed)",
-                code="E_CLIP_FORMAT",
-            ) from error
-        raise UnreadableClip(f"{NOT_A_VIDEO}: {error.strerror}") from error
+        raise _refusal(file, log, error) from error
+
+
+def _refusal(file: BinaryIO, log: DecoderLog, error: av.FFmpegError) -> UnreadableClip:
+    """Say why a file is no video, in more words than FFmpeg's number where its log or the first bytes have them."""
+    file.seek(0)
+    head = file.read(HEAD)
+    if any("whitelist" in line for line in log.errors) or head.lstrip().startswith(PLAYLISTS):
+        return UnreadableClip(
+            f"{NOT_A_VIDEO}: not a format that holds its own pictures (playlists are not followed)",
+            code="E_CLIP_FORMAT",
+        )
+    if any("moov atom not found" in line for line in log.errors):
+        return UnreadableClip(
+            f"{NOT_A_VIDEO}: its index (moov) is missing, so it was cut off or never finished"
+        )
+    if head.isascii() and head.decode().replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
+        return UnreadableClip(f"{NOT_A_VIDEO}: it is a text")
+    return UnreadableClip(f"{NOT_A_VIDEO}: {error.strerror}")
 
 
 def _video(container: av.container.InputContainer, log: DecoderLog) -> av.VideoStream:
-    """Choose the first video that is not the cover of an album, and read nothing else."""
+    """Choose the video that is shown by default, never the cover of an album, and read nothing else."""
     videos = [stream for stream in container.streams.video if not stream.disposition & _OF_SOUND]
+    videos.sort(key=lambda stream: not stream.disposition & Disposition.default)
     if not videos:
-        raise UnreadableClip("no video", code="E_CLIP_NO_VIDEO")
+        said = "sound alone, its picture is a cover" if container.streams.video else "no video"
+        raise UnreadableClip(said, code="E_CLIP_NO_VIDEO")
     stream = videos[0]
     if stream.codec_context is None:
         raise UnreadableClip(f"{NOT_A_VIDEO}: no decoder for its codec")

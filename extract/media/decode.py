@@ -15,6 +15,10 @@ from extract.media.index import Bools, Index, read_index, whole_packets
 from extract.media.log import DecoderLog
 from extract.media.picture import Converter
 
+# H.264's decoder is told to forget a picture that it does not have: of a recording that begins between key frames, one
+# from before its beginning.
+NOT_THERE = "mmco: unref short failure"
+
 
 class DamageFound(Exception):
     """The decoder complained; the message is in its words."""
@@ -83,26 +87,32 @@ class Source:
             ):
                 if needed:
                     if jumped and (restarts or alone):
-                        yield from ((frame, convert) for frame in self._decode(coding, None))
+                        yield from ((frame, convert) for frame in self._decode(coding, None, index))
                         coding.flush_buffers()
-                    yield from ((frame, convert) for frame in self._decode(coding, packet))
+                    yield from ((frame, convert) for frame in self._decode(coding, packet, index))
                     jumped = alone
                 else:
                     jumped = True
-            yield from ((frame, convert) for frame in self._decode(coding, None))
+            yield from ((frame, convert) for frame in self._decode(coding, None, index))
 
-    def _decode(self, coding: av.VideoCodecContext, packet: av.Packet[Any] | None) -> list[av.VideoFrame]:
+    def _decode(
+        self, coding: av.VideoCodecContext, packet: av.Packet[Any] | None, index: Index
+    ) -> list[av.VideoFrame]:
         self.log.errors.clear()
         frames: list[av.VideoFrame] = []
+        refused = ""
         with self.log.listening():
             try:
                 frames = coding.decode(packet)
             except EOFError:  # flushed before
                 pass
             except (av.FFmpegError, ValueError) as error:
-                self._complain(first_line(error))
-        for complaint in self.log.errors:
-            self._complain(complaint)
+                refused = (
+                    f"the decoder refuses a packet ({getattr(error, 'strerror', None) or first_line(error)})"
+                )
+        for complaint in self.log.errors or filter(None, [refused]):
+            if not (index.early and NOT_THERE in complaint):
+                self._complain(complaint)
         if any(frame.is_corrupt for frame in frames):
             self._complain("a frame is marked corrupt")
         return frames

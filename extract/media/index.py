@@ -7,7 +7,7 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,9 @@ from extract.media.units import UNREFERRED, WITH_REFRESH, read_picture
 # What FFmpeg's demuxers say of a file that ends too early, and say while it is opened where it is short.
 ENDINGS = ("prematurely", "partial file", "truncated", "Truncated")
 
+# Formats that do not say how long a packet is. Where such a file is cut off within a picture of HEVC, its decoder
+# fills the picture up with what lies in its memory, and says nothing: the last picture is never used.
+UNSIZED = {"mpegts", "hevc", "mpeg"}
 _Row = tuple[int, bool, bool, bool, bool, int]  # time, whether there is one, shown, key, restarts, layer
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -38,11 +41,15 @@ class Index:
     shown, keys, restarts, referred : (n,) bool
         Whether it is shown at all (an edit list may leave out what only others need); whether its picture is stored
         whole; whether decoding can start at it and know all that follows; whether another may refer to it.
+    usable : (n,) bool
+        Whether it can be decoded: a recording may begin before its first key frame.
+    trusted : bool
+        Whether every packet has a time of its own, so that a frame is known by it: otherwise only decoding tells which
+        frames there are.
     last : int
         How long the last frame is shown; 0 where nothing says so.
-    trusted : bool
-        Whether every packet has a time of its own, so that a frame is known by it, and decoding can start at the first:
-        otherwise only decoding tells which frames there are.
+    early : int
+        Frames that would be shown before the first key frame, or refer to what was before it.
     ending : str
         What was said where the file ends too early, else empty.
     damage : str
@@ -56,8 +63,10 @@ class Index:
     keys: Bools
     restarts: Bools
     referred: Bools
-    last: int
+    usable: Bools
     trusted: bool
+    last: int = 0
+    early: int = 0
     ending: str = ""
     damage: str = ""
     remark: str = ""
@@ -71,8 +80,15 @@ class Index:
             keys=self.keys[:-1],
             restarts=self.restarts[:-1],
             referred=self.referred[:-1],
+            usable=self.usable[:-1],
             ending=ending,
         )
+
+    def before_last(self) -> Index:
+        """Return the index up to the last packet, and up to where it is shown: frames keep their numbers."""
+        shorter = self.without_last("")
+        later = shorter.times > self.times[-1] if self.trusted else np.zeros(len(shorter.times), bool)
+        return replace(shorter, shown=shorter.shown & ~later, keys=shorter.keys & ~later)
 
 
 def read_index(container: av.container.InputContainer, stream: av.VideoStream, log: DecoderLog) -> Index:
@@ -97,15 +113,44 @@ def read_index(container: av.container.InputContainer, stream: av.VideoStream, l
     log.errors.clear()
     if 0 <= whole < len(rows):
         ending, damage = "", damage or ending
+    index = _index(rows, coding, container)
+    if rows and coding.name == "hevc" and container.format.name in UNSIZED:
+        index = index.before_last()
+    return replace(index, last=last, ending=ending, damage=damage, remark=remark)
+
+
+def _index(
+    rows: Sequence[_Row], coding: av.VideoCodecContext, container: av.container.InputContainer
+) -> Index:
     columns = list(zip(*rows, strict=True)) or [()] * 6
     times, layers = (np.array(columns[i], np.int64) for i in (0, 5))
     known, shown, keys, restarts = (np.array(column, bool) for column in columns[1:5])
     referred = layers != UNREFERRED if (layers <= 0).all() else np.ones(len(rows), bool)
-    starts = len(rows) > 0 and bool((restarts if coding.name in WITH_REFRESH else keys)[0])
-    trusted = (
-        starts and bool(known.all()) and len(np.unique(times)) == len(times) and _has_times(container, coding)
+    usable = np.ones(len(rows), bool)
+    if coding.name in WITH_REFRESH and keys.any():
+        first = int(np.argmax(keys))
+        usable = _from(first, times, restarts)
+        restarts[first] = True
+    starts = bool(keys.any()) if coding.name in WITH_REFRESH else bool(len(rows) and keys[0])
+    unique = bool(known.all()) and len(np.unique(times)) == len(times)
+    trusted = starts and unique and _has_times(container, coding)
+    early = int((shown & ~usable).sum())
+    return Index(
+        times, shown & usable, keys & usable, restarts, referred, usable, trusted=trusted, early=early
     )
-    return Index(times, shown, keys, restarts, referred, last, trusted, ending, damage, remark)
+
+
+def _from(first: int, times: Ints, restarts: Bools) -> Bools:
+    """Whether each packet can be decoded where decoding begins at the first key frame: (n,) bool.
+
+    What directly follows a key frame that is no refresh and is shown before it refers to what is not there.
+    """
+    usable = np.arange(len(times)) >= first
+    number = first + 1
+    while not restarts[first] and number < len(times) and times[number] < times[first]:
+        usable[number] = False
+        number += 1
+    return usable
 
 
 def whole_packets(
@@ -124,6 +169,9 @@ def _packets(
 ) -> Iterator[av.Packet[Any] | str]:
     """Yield the whole packets of a video; in the place of what is broken, or ends the file too early, why."""
     packets = container.demux(stream)
+    # Where transport streams were joined end to end, the first packet behind the seam is marked: the decoder, which
+    # tells a loss, decides. That of HEVC does not tell.
+    seams = container.format.name == "mpegts" and stream.codec_context.name != "hevc"
     while True:
         log.errors.clear()
         try:
@@ -134,11 +182,12 @@ def _packets(
         except (av.FFmpegError, ValueError) as error:
             yield (log.errors or [first_line(error)])[0]
             return
-        if log.errors or (packet is not None and packet.is_corrupt):
+        broken = packet is not None and packet.is_corrupt and not seams
+        if log.errors or broken:
             yield (log.errors or ["a packet is cut off"])[0]
         if packet is None:
             return
-        if packet.size and not packet.is_corrupt:
+        if packet.size and not broken:
             yield packet
 
 

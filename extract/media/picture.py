@@ -72,7 +72,7 @@ def _check_colours(frame: av.VideoFrame) -> None:
         name = "Dolby Vision without a compatible layer (IPT)"
     if name:
         raise UnreadableClip(
-            f"colours in {name} (matrix {frame.colorspace} of H.273), which is not converted",
+            f"{name} colours are not supported (matrix {frame.colorspace} of H.273)",
             code="E_CLIP_COLOUR",
         )
 

@@ -40,7 +40,8 @@ def read_batches(
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # a pipe would wait for its writer
-        raise UnreadableClip("no regular file", code="E_FILE_SPECIAL")
+        what = "a folder: name its files" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise UnreadableClip(what, code="E_FILE_SPECIAL")
     if not status.st_size:
         raise UnreadableClip("empty file", code="E_CLIP_EMPTY")
     if kind_of(path) == "image":

@@ -20,6 +20,7 @@ from extract.media.frames import HELD, MAX_PIXELS, Damaged, Frames, Image, Sampl
 from extract.media.index import Bools, Index, Ints, needed
 from extract.media.log import DecoderLog
 
+WHOLE = (PictureType.I, PictureType.NONE)  # some codecs of whole pictures alone do not say so
 AT_ONCE = 32  # frames of one batch at most
 
 
@@ -71,7 +72,7 @@ def every_frame(path: Path) -> Iterator[Image]:
     with DecoderLog() as log:
         source = Source(path, MAX_PIXELS, True, log)
         index, _, _ = source.index()
-        for frame, convert in source.frames(index, np.ones(len(index.times), bool)):
+        for frame, convert in source.frames(index, index.usable):
             yield convert(frame)
 
 
@@ -120,7 +121,7 @@ class _Reading:
 
     def _in_order(self) -> _Plan:
         """Decode everything once to see what is there: which frames, whole ones among them, and when."""
-        plan = _Plan(self.index, np.ones(len(self.index.times), bool), {}, [], 0)
+        plan = _Plan(self.index, self.index.usable, {}, [], 0)
         try:
             frames = _seen(self.source, plan)
         except DamageFound as found:
@@ -154,7 +155,7 @@ class _Reading:
 
     def _batches(self, plan: _Plan) -> Iterator[Frames]:
         if not plan.positions:
-            raise UnreadableClip(f"{NOT_A_VIDEO}: no frame could be read")
+            raise _nothing(plan, self.sampling)
         images: list[Image] = []
         numbers: list[int] = []
         held = 0
@@ -180,7 +181,7 @@ class _Reading:
                 raise _Lost  # these are not the times when frames are shown
             before = frame.pts
             position = plan.times.get(-1 if frame.pts is None else frame.pts, -1) if wanted else counted
-            if position in left and not (self.sampling.keyframes and frame.pict_type != PictureType.I):
+            if position in left and not (self.sampling.keyframes and frame.pict_type not in WHOLE):
                 left.remove(position)
                 yield position, convert(frame)
             if not left:
@@ -194,6 +195,7 @@ class _Reading:
         notes = {
             f"damaged: {damage}": damage,
             f"truncated: {plan.total}{of} frames can be read": index.ending,
+            f"begins before its first key frame: {index.early} frames left out": index.early,
             f"its container is damaged ({index.remark}); {plan.total}{of} frames can be read": index.remark,
         }
         return "; ".join(note for note, applies in notes.items() if applies)
@@ -202,6 +204,12 @@ class _Reading:
 def _seen(source: Source, plan: _Plan) -> list[tuple[int | None, bool]]:
     """Decode what a plan needs: the time of each frame, and whether it is stored whole."""
     return [(frame.pts, frame.key_frame) for frame, _ in source.frames(plan.index, plan.needs)]
+
+
+def _nothing(plan: _Plan, sampling: Sampling) -> UnreadableClip:
+    if plan.total and sampling.keyframes:
+        return UnreadableClip('shows no key frame, and at = "keyframes"', code="E_CLIP_NO_KEYFRAME")
+    return UnreadableClip(f"{NOT_A_VIDEO}: no frame could be read")
 
 
 def _damaged(complaint: str) -> UnreadableClip:

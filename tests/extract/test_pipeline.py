@@ -224,7 +224,7 @@ def test_clips_of_which_a_part_is_usable_are_kept_with_a_note(store, tmp_path, s
     manifest = make_manifest(pd.DataFrame({"path": ["v.avi"], "label": [1]}), base=tmp_path)
     rows, manifest = find_faces(identify(manifest, store), BRIGHT, store=store)
     assert rows["frame"].tolist() == [1, 3, 4, 5]
-    assert reasons(manifest, tmp_path) == {"v.avi": ("partial", "no usable face in 2 of 6 frames")}
+    assert reasons(manifest, tmp_path) == {"v.avi": ("partial", "no face used in 2 of 6 frames")}
 
 
 @pytest.mark.usefixtures("bright")

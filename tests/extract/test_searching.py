@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,22 @@ def test_what_cannot_be_stored_is_no_fault_of_the_clip(clips, store):
     (store.root / "faces").write_bytes(b"a file where a folder belongs")
     with pytest.raises(OSError, match="faces"):
         list(search_clips(clips[:1], WHOLE, store=store))
+
+
+def test_a_file_that_changes_between_hashing_and_decoding_leaves_no_crop(tmp_path, store, save_image, rng):
+    images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    path = save_image(tmp_path / "a.png", images[0])
+    clip = Clip(str(path), store.content(path))
+    save_image(path, images[1])
+    os.utime(path, ns=(0, 0))
+    (found,) = search_clips([clip], WHOLE, store=store)
+    assert (found.index, found.code) == (None, "E_CLIP_CHANGED")
+    assert not list(store.root.glob("faces/*/*"))
+
+
+def test_a_file_that_is_written_again_with_the_same_bytes_is_the_same(tmp_path, store, save_image, rng):
+    path = save_image(tmp_path / "a.png", rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    clip = Clip(str(path), store.content(path))
+    os.utime(path, ns=(0, 0))
+    (found,) = search_clips([clip], WHOLE, store=store)
+    assert found.index["searched"] == 1

@@ -27,6 +27,7 @@ from extract.media.stills.pixels import to_array
 from extract.media.stills.profiles import profile_of
 from extract.media.stills.quiet import no_standard_error, quiet
 from extract.media.stills.still import (
+    NOT_AN_IMAGE,
     CodePoints,
     Pixels,
     Still,
@@ -45,7 +46,7 @@ _PLUGINS: dict[StillFormat, type[ImageFile.ImageFile]] = {
     "jpeg2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
     "avif": AvifImagePlugin.AvifImageFile,
 }
-_BITS, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 258, 262, 322, 323  # TIFF 6.0
+_BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_LENGTH = 258, 262, 284, 322, 323  # TIFF 6.0
 
 
 def read_with_pillow(data: bytes, form: StillFormat, *, max_pixels: int, damaged: Damaged) -> Still:
@@ -86,6 +87,10 @@ def _open(data: bytes, form: StillFormat, max_pixels: int, words: str) -> ImageF
     check_size(*picture.size, max_pixels=max_pixels)
     if form == "tiff":
         check_size(_tag(picture, _TILE_WIDTH, 0), _tag(picture, _TILE_LENGTH, 0), max_pixels=max_pixels)
+        if _tag(picture, _PLANES, 1) == 2 and _tag(picture, _BITS, 1) > 8:  # Pillow reads half of each plane
+            raise UnreadableClip(
+                f"{NOT_AN_IMAGE}: a TIFF of 16 bits in planes; save it with interleaved channels"
+            )
     return picture
 
 

@@ -49,7 +49,7 @@ def to_array(picture: Image.Image, *, bits: int = 16) -> Pixels:
     if picture.mode == "I":
         return _high_byte(np.asarray(picture))
     raise UnreadableClip(
-        f"cannot be decoded as an image: pixels of mode {picture.mode!r} have no stated white"
+        f"cannot be decoded as an image: pixels in floating point ({picture.mode}); save it in 8 or 16 bits"
     )
 
 

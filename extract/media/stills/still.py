@@ -12,6 +12,7 @@ from extract.media.codepoints import HDR_TRANSFERS
 from extract.media.frames import Damaged
 
 Pixels = npt.NDArray[np.uint8]
+NOT_AN_IMAGE = "cannot be decoded as an image"
 _ORIENTATION = 0x0112
 
 

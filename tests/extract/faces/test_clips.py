@@ -187,7 +187,7 @@ def test_crops_of_turned_frames_are_upright_and_boxes_lie_in_the_frame(tmp_path,
     np.testing.assert_array_equal(found.crops[0], scene[10:30, 20:40])
     assert found.boxes.tolist() == [[10, 160, 30, 180]]
     np.testing.assert_array_equal(found.landmarks[0], np.tile([10, 180], (5, 1)))
-    assert found.note == "1 of 1 frames turned to find a face upright"
+    assert found.note == "a face found only after turning the frame (1 of 1)"
 
 
 def _face(frame):

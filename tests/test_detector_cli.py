@@ -100,6 +100,13 @@ def test_every_face_has_a_line_beside_its_picture(export, cli, clips, tmp_path):
     assert len(list((tmp_path / "pictures").iterdir())) == 2
 
 
+def test_a_file_in_the_place_of_the_pictures_folder_is_refused_first(cli, tmp_path):
+    (tmp_path / "taken").touch()
+    status, out, err = cli("predict", "detector", "clip.mp4", "--frames", "taken")
+    assert (status, out) == (2, "")
+    assert "[E_FOLDER_TAKEN]" in err
+
+
 def test_without_names_the_best_of_the_run_is_exported(cli, results, finished):
     status, out, _ = cli("export", results, "--out", "best", "--cache", finished / "cache")
     assert status == 0

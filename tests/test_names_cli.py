@@ -1,5 +1,6 @@
 """Files with awkward names, from their folder to a verdict, a table and a purge."""
 
+import errno
 import json
 import os
 import shutil
@@ -273,3 +274,15 @@ def test_a_folder_without_a_clip_is_refused(cli, detector, tmp_path):
     status, out, err = cli(*detector, "empty")
     assert (status, out) == (2, "")
     assert "[E_FOLDER_EMPTY]" in err
+
+
+def test_a_full_disk_is_said_in_a_line(cli, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "cache/scratch/a")
+
+    monkeypatch.setattr("benchmarks.export.export_faces", full)
+    status, _, err = cli("faces", "--image-folder", "out")
+    assert status == 1
+    assert "cache/scratch/a" in err
+    assert "[E_DISK_FULL]" in err
+    assert len(err.splitlines()) == 1

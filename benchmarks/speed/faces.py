@@ -97,13 +97,15 @@ def warm_up(path: Path, settings: FaceSettings, *, workers: int) -> float:
 
 def alone(path: Path, settings: FaceSettings) -> tuple[float, float, float]:
     """Return seconds of reading and of all of one clip in this process, and by how many MiB its peak grows."""
+    find = face_detector(settings)
+    find([np.zeros((64, 64, 3), np.uint8)])  # loads what it needs
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     for _ in read_batches(path, settings.sampling):
         pass
     reading = time.perf_counter() - start
     start = time.perf_counter()
-    crop_faces(path, settings, face_detector(settings))
+    crop_faces(path, settings, find)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return reading, time.perf_counter() - start, grown / 1024
 

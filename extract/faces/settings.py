@@ -66,7 +66,7 @@ class FaceSettings:
         several times faster. Without meaning where `stride` or `every` is given.
     max_pixels : int
         The most pixels of one picture: larger ones are refused before they are decoded, which bounds memory
-        (`docs/files.md`, Memory). Frames of a video are held some 70 million pixels at a time, whatever this is.
+        (`docs/files.md`, Memory). Frames of a video are held some 35 million pixels at a time, whatever this is.
     damaged : {"skip", "use"}
         Leave a damaged clip out, or use what can be decoded of it; it is listed either way.
     detector : str

@@ -12,7 +12,7 @@ from extract.errors import UnreadableClip as UnreadableClip
 Image = npt.NDArray[np.uint8]
 Damaged = Literal["skip", "use"]
 MAX_PIXELS = 200_000_000  # of one picture, unless settings say otherwise
-HELD = 70_000_000  # pixels of the frames that are handed on together: 32 of 1080 lines, two of 8K
+HELD = 35_000_000  # pixels of the frames that are handed on together: 16 of 1080 lines, one of 8K
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
 import cv2
 import numpy as np
+import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from extract.media.codepoints import HDR_TRANSFERS, MATRICES, PRIMARIES, REFUSED, UNSPECIFIED
@@ -31,6 +33,7 @@ class Converter:
         self._ratio = ratio if ratio and 1 / WIDEST <= ratio <= WIDEST else Fraction(1)
         self._threads = threads
         self._reformatter = VideoReformatter()
+        self._about: _About | None = None
 
     def __call__(self, frame: av.VideoFrame) -> Image:
         """Return a frame as (h, w, 3) uint8 RGB.
@@ -42,10 +45,13 @@ class Converter:
         UnreadableClip
             Colours that no formula here converts.
         """
-        return _turned(_stretched(self._colours(frame), self._ratio), frame)
+        # Of the first frame, for all: PyAV ties a frame to what it says beside its pixels in a cycle, which keeps both
+        # in memory until Python looks for garbage.
+        self._about = self._about or _read_about(frame)
+        _check_colours(frame, self._about)
+        return _turned(_stretched(self._colours(frame), self._ratio), self._about.matrix)
 
     def _colours(self, frame: av.VideoFrame) -> Image:
-        _check_colours(frame)
         transfer: Transfer = HDR_TRANSFERS.get(frame.color_trc, "sdr")
         primaries: Primaries = PRIMARIES.get(frame.color_primaries, "bt709")
         if transfer == "sdr" and primaries == "bt709":
@@ -63,12 +69,27 @@ class Converter:
             ) from error
 
 
-def _check_colours(frame: av.VideoFrame) -> None:
+@dataclass(frozen=True)
+class _About:
+    """What a frame says beside its pixels: its display matrix (9,) int32, empty without one; whether Dolby Vision's."""
+
+    matrix: npt.NDArray[np.int32]
+    dolby_vision: bool
+
+
+def _read_about(frame: av.VideoFrame) -> _About:
+    beside: Any = frame.side_data
+    matrix = beside.get("DISPLAYMATRIX")
+    values = np.empty(0, np.int32) if matrix is None else np.frombuffer(bytes(matrix), np.int32)
+    return _About(values, beside.get("DOVI_METADATA") is not None)
+
+
+def _check_colours(frame: av.VideoFrame, about: _About) -> None:
     """Refuse a matrix that would be replaced by another one in silence."""
     if frame.format.is_rgb:
         return
     name = None if frame.colorspace in MATRICES else REFUSED.get(frame.colorspace, "unknown")
-    if frame.colorspace == UNSPECIFIED and frame.side_data.get("DOVI_METADATA") is not None:
+    if frame.colorspace == UNSPECIFIED and about.dolby_vision:
         name = "Dolby Vision without a compatible layer (IPT)"
     if name:
         raise UnreadableClip(
@@ -86,15 +107,14 @@ def _stretched(image: Image, ratio: Fraction) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _turned(image: Image, frame: av.VideoFrame) -> Image:
+def _turned(image: Image, matrix: npt.NDArray[np.int32]) -> Image:
     """Turn and mirror by the display matrix, (a, b, u, c, d, v, x, y, w) of ISO/IEC 14496-12, 6.2.2.
 
     A pixel (p, q) is shown at (a p + c q + x, b p + d q + y). Angles between are taken as the nearest of these eight.
     """
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
+    if len(matrix) < 9:
         return image
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    a, b, _, c, d = matrix[:5].tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):  # columns become rows
         image, a, d = image.transpose(1, 0, 2), c, b
     return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -499,7 +499,7 @@ def test_several_faces_count_by_their_mean(with_faces, level, rows):
 )
 def test_several_people_are_said_with_those_that_are_used(with_faces, select, words):
     (found,) = with_faces(3, select=select).predict([np.zeros((20, 20, 3), np.uint8)])
-    assert re.search(rf"up to 3 faces in a frame, .*({words})", found.note)
+    assert re.search(rf"up to 3 faces in a frame; .*({words})", found.note)
     assert len(found.faces) == (3 if select == "all" else 1)
 
 

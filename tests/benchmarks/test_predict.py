@@ -200,8 +200,12 @@ def test_what_is_passed_over_in_a_folder_is_said_in_a_line(tmp_path):
 
 def test_a_folder_without_a_clip_is_refused(tmp_path):
     (tmp_path / "none").mkdir()
+    said = []
     with pytest.raises(RequestError, match="E_FOLDER_EMPTY"):
         list(expand([tmp_path / "none"]))
+    assert list(expand([tmp_path / "none", tmp_path / "a.png"], say=said.append)) == [tmp_path / "a.png"]
+    assert len(said) == 1
+    assert "none" in said[0]
 
 
 def test_frames_are_annotated_at_their_faces(tmp_path):

@@ -17,7 +17,7 @@ from extract.weights import WeightSettings
 from extract.workers import cores
 
 SMALLEST = {"inception_v4": 75}  # pixels; the others take 32
-LONG = {"inception_v4", "convnext_base", "convnext_tiny", "deit_base"}  # to convert
+LONG = {"inception_v4", "convnext_base", "convnext_tiny", "deit_base", "deit_small"}  # to convert
 CASES = [
     pytest.param(
         (name, size), marks=pytest.mark.slow if size == 224 or name in LONG else (), id=f"{name}-{size}"

@@ -120,7 +120,7 @@ def test_a_path_that_may_not_be_looked_at_is_left_to_whoever_reads_it(folder, mo
 
 
 def test_a_folder_is_not_a_clip(folder):
-    with pytest.raises(RequestError, match="Expected files that exist"):
+    with pytest.raises(RequestError, match=r"clips\.csv.*E_FILE_MISSING"):
         read_manifest(write(folder, "path,label\nclips,real\n"))
 
 

@@ -49,6 +49,23 @@ def test_two_links_that_meet_end(make):
     assert set(listing.strange) == {"a/to b/to a", "b/to a/to b"}
 
 
+def test_a_link_to_a_folder_above_the_root_is_a_loop(make):
+    root = make("real/a.png", "fake/b.png") / "real"
+    (root / "up").symlink_to("..")
+    (root / "top").symlink_to("/")
+    found = list_files(root)
+    assert found.files == ["a.png"]
+    assert {name: reason.code for name, reason in found.strange.items()} == dict.fromkeys(
+        ["up", "top"], "E_LINK_LOOP"
+    )
+
+
+def test_a_link_to_a_device_is_no_file(make):
+    root = make("real/a.png")
+    (root / "real" / "zero.mp4").symlink_to("/dev/zero")
+    assert {reason.code for reason in list_files(root).strange.values()} == {"E_FILE_SPECIAL"}
+
+
 def test_a_link_to_itself_is_no_file(make):
     root = make("a.mp4")
     (root / "loop").symlink_to("loop")

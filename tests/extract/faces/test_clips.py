@@ -226,7 +226,7 @@ def test_a_turned_portrait_is_found_upright(mtcnn, portrait, tmp_path, save_imag
     back = turn_back(Detection(known.boxes[0], 1.0, known.landmarks[0]), degrees, shape=turned.shape)
     np.testing.assert_allclose(found.boxes[0], back.box, atol=1e-3)
     np.testing.assert_allclose(found.landmarks[0], back.landmarks, atol=1e-3)
-    assert "1 of 1 frames turned" in found.note
+    assert "turning the frame (1 of 1)" in found.note
 
 
 def test_few_turned_portraits_are_missed(mtcnn, shared, tmp_path, save_image):

@@ -193,7 +193,7 @@ def test_a_tiff_states_its_bits_and_which_end_is_white(tmp_path, rng, bits, phot
     np.testing.assert_array_equal(pixels(tmp_path / "a.tif"), np.stack([expected] * 3, axis=2))
 
 
-@pytest.mark.parametrize(("kind", "mode"), [(np.float32, "'F'"), (np.int32, "32-bit")])
+@pytest.mark.parametrize(("kind", "mode"), [(np.float32, "floating point"), (np.int32, "32-bit")])
 def test_numbers_without_a_white_are_refused_by_name(tmp_path, kind, mode):
     Image.fromarray(np.linspace(0, 1e6, 20).astype(kind).reshape(4, 5)).save(tmp_path / "a.tif")
     with pytest.raises(UnreadableClip, match=rf"{mode}.*E_CLIP_UNREADABLE"):
@@ -338,3 +338,30 @@ def test_threads_read_the_same_and_leave_the_filter_of_warnings_alone(tmp_path):
         together = list(threads.map(pixels, paths * 5))
     assert all((a == b).all() for a, b in zip(alone, together, strict=True))
     assert warnings.filters == filters
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_of_sixteen_bits_in_planes_is_refused(tmp_path, order):
+    """Pillow reads the first half of each plane, and takes a sample's bytes for two."""
+    planes = np.full((3, 8, 8), 40_000, f"{order}u2")
+    strips = 8 + 2 + 9 * 12 + 4
+    data = planes.tobytes()
+    tags = [
+        *((256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 3, strips), (259, 3, 1, 1), (262, 3, 1, 2)),
+        *((273, 4, 3, strips + 6), (277, 3, 1, 3), (279, 4, 3, strips + 18), (284, 3, 1, 2)),
+    ]
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIH", 42, 8, len(tags))
+    for tag, kind, count, value in tags:
+        head += struct.pack(f"{order}HHI", tag, kind, count)
+        head += struct.pack(
+            f"{order}HH" if kind == 3 and count == 1 else f"{order}I",
+            *([value, 0] if kind == 3 and count == 1 else [value]),
+        )
+    extra = struct.pack(f"{order}3H", 16, 16, 16)
+    start = strips + 30
+    extra += struct.pack(f"{order}3I", *(start + 128 * i for i in range(3))) + struct.pack(
+        f"{order}3I", 128, 128, 128
+    )
+    (tmp_path / "a.tif").write_bytes(head + bytes(4) + extra + data)
+    with pytest.raises(UnreadableClip, match=r"planes.*E_CLIP_UNREADABLE"):
+        read_image(tmp_path / "a.tif", max_pixels=MAX_PIXELS, damaged="skip")

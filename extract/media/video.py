@@ -13,12 +13,12 @@ import numpy as np
 from av.video.frame import PictureType
 
 from extract.errors import first_line
-from extract.media.choose import choose
-from extract.media.container import NOT_A_VIDEO, open_video
-from extract.media.decode import DamageFound, Source
 from extract.media.frames import HELD, MAX_PIXELS, Damaged, Frames, Image, Sampling, UnreadableClip
-from extract.media.index import Bools, Index, Ints, needed
-from extract.media.log import DecoderLog
+from extract.media.videos.choose import choose
+from extract.media.videos.container import NOT_A_VIDEO, open_video
+from extract.media.videos.decode import DamageFound, Source
+from extract.media.videos.index import Bools, Index, Ints, needed
+from extract.media.videos.log import DecoderLog
 
 WHOLE = (PictureType.I, PictureType.NONE)  # some codecs of whole pictures alone do not say so
 AT_ONCE = 32  # frames of one batch at most

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.media.choose import choose
 from extract.media.frames import Sampling, spread
+from extract.media.videos.choose import choose
 
 UNIT = Fraction(1, 1000)
 STEPS = st.lists(st.integers(1, 5000), min_size=1, max_size=300)

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from extract.media import log
-from extract.media.container import open_video
 from extract.media.frames import Sampling, UnreadableClip, spread
-from extract.media.index import needed, read_index
-from extract.media.log import DecoderLog
 from extract.media.read import read_batches, read_frames
 from extract.media.video import every_frame
+from extract.media.videos import log
+from extract.media.videos.container import open_video
+from extract.media.videos.index import needed, read_index
+from extract.media.videos.log import DecoderLog
 
 FRAMES = 90
 X265 = "crf=23:log-level=none:pools=none:frame-threads=1"

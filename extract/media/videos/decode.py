@@ -10,10 +10,10 @@ from typing import Any
 import av
 
 from extract.errors import first_line
-from extract.media.container import open_video
-from extract.media.index import Bools, Index, read_index, whole_packets
-from extract.media.log import DecoderLog
-from extract.media.picture import Converter
+from extract.media.videos.container import open_video
+from extract.media.videos.index import Bools, Index, read_index, whole_packets
+from extract.media.videos.log import DecoderLog
+from extract.media.videos.picture import Converter
 
 # H.264's decoder is told to forget a picture that it does not have: of a recording that begins between key frames, one
 # from before its beginning.

@@ -11,7 +11,7 @@ import av
 from av.stream import Discard, Disposition
 
 from extract.media.frames import UnreadableClip
-from extract.media.log import DecoderLog
+from extract.media.videos.log import DecoderLog
 
 # FFmpeg's names of formats that read one file. Playlists (hls, dash), lists of files (concat), addresses (sdp) and
 # descriptions of pictures to be drawn (lavfi) are not among them: they open what they name.

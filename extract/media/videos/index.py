@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.errors import first_line
-from extract.media.log import DecoderLog
-from extract.media.units import UNREFERRED, WITH_REFRESH, read_picture
+from extract.media.videos.log import DecoderLog
+from extract.media.videos.units import UNREFERRED, WITH_REFRESH, read_picture
 
 # What FFmpeg's demuxers say of a file that ends too early, and say while it is opened where it is short.
 ENDINGS = ("prematurely", "partial file", "truncated", "Truncated")

@@ -39,7 +39,7 @@ from extract.errors import RequestError
 from extract.extractor_settings import is_plugin_file
 from extract.extractors import Extractor, backend_of, load_extractor
 from extract.faces import FaceDetector, face_detector, faces_key
-from extract.faces.quality import Quality, say_faults
+from extract.faces.quality import Quality, say_faults, say_no_face
 from extract.media.frames import Image
 from extract.weights import WeightSettings
 
@@ -168,9 +168,7 @@ class Detector:
         if looked.error:
             return Prediction(looked.name, "unreadable", None, None, threshold, (), looked.error, looked.code)
         if not len(scores):
-            searched = looked.faces.searched
-            words = f"no usable face in {searched} frame{'s' if searched != 1 else ''}"
-            note = "; ".join(filter(None, [words, looked.faces.note]))
+            note = say_no_face(looked.faces.searched, looked.faces.note)
             return Prediction(looked.name, "no-face", None, None, threshold, (), note, NO_FACE)
         score = combiner(self.record.aggregate)(scores)
         probability = (

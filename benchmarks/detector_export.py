@@ -23,12 +23,11 @@ from classify.fitting import FoldModels, Matrix, fit, fit_fold_models
 from classify.folds import fold_numbers, identity_folds
 from classify.rules import parse_rule
 from extract.compute import as_recorded
-from extract.errors import RequestError, unknown
+from extract.errors import RequestError, UnreadableClip, unknown
 from extract.extractor_settings import ExtractorSettings
 from extract.extractors import Extractor, load_extractor
 from extract.faces import FaceSettings, crop_faces, face_detector, faces_key
 from extract.files import hash_file
-from extract.media.frames import UnreadableClip
 from extract.names import file_of
 from extract.pipeline import load_features
 from extract.store import Store

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from classify.metrics import Floats
-from extract.errors import RequestError
+from extract.errors import RequestError, UnreadableClip
 from extract.extractors import BATCH
 from extract.faces import FaceDetector, Faces, FaceSettings, crop_faces, crop_frames, one_file, whole_crops
-from extract.media.frames import Frames, Image, UnreadableClip
+from extract.media.frames import Frames, Image
 
 Verdict = Literal["fake", "real", "no-face", "unreadable"]
 Input = str | Path | Image

@@ -11,9 +11,9 @@ import cv2
 from benchmarks.predict import FaceScore, Prediction
 from extract.datasets.listing import NO_MEDIUM, list_files
 from extract.datasets.passed import passed_over
-from extract.errors import RequestError
+from extract.errors import RequestError, UnreadableClip
 from extract.faces import FaceSettings, read_clip
-from extract.media.frames import Frames, Image, UnreadableClip
+from extract.media.frames import Frames, Image
 from extract.media.kinds import is_image, is_video
 from extract.names import file_of, printable, stem_of
 from extract.store import write_png

@@ -11,6 +11,7 @@ import pandas as pd
 from extract.errors import RequestError, UnreadableClip
 from extract.extractors import Extractor, features_key
 from extract.faces import FaceSettings
+from extract.faces.quality import say_no_face
 from extract.features import compute_features
 from extract.files import write_bytes
 from extract.manifest import OPTIONAL, Manifest, Reason, skip_table
@@ -200,8 +201,7 @@ def image_folder_paths(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 def _no_face(index: dict[str, Any]) -> Reason:
-    frames = f"{index['searched']} frame{'s' if index['searched'] != 1 else ''}"
-    return Reason("E_NO_FACE", "; ".join(filter(None, [f"no usable face in {frames}", index["note"]])))
+    return Reason("E_NO_FACE", say_no_face(index["searched"], index["note"]))
 
 
 def _note(index: dict[str, Any]) -> str:

@@ -6,8 +6,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from extract.errors import UnreadableClip
 from extract.faces import FACE_DETECTORS, FaceDetector, FaceSettings, crop_faces, face_detector, faces_key
-from extract.media.frames import UnreadableClip
 from extract.media.kinds import is_image
 from extract.store import Store
 from extract.workers import PATIENCE, Workers, count, run_units

@@ -22,6 +22,7 @@ import PIL.Image
 
 from benchmarks.speed.films import CODECS, make_films
 from extract.faces import FaceSettings, Floats, crop_faces, face_detector
+from extract.faces.tracks import overlap
 from extract.media.frames import Image, spread
 from extract.media.read import read_batches
 from extract.searching import Clip, search_clips
@@ -108,12 +109,6 @@ def alone(path: Path, settings: FaceSettings) -> tuple[float, float, float]:
     crop_faces(path, settings, find)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return reading, time.perf_counter() - start, grown / 1024
-
-
-def overlap(a: Floats, b: Floats) -> float:
-    """Intersection over union of two boxes."""
-    shared = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
-    return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))
 
 
 def main() -> None:

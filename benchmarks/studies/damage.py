@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.studies.bars import Encoding, encode, scene
-from extract.media.frames import MAX_PIXELS, Damaged, Image, Sampling, UnreadableClip
+from extract.errors import UnreadableClip
+from extract.media.frames import MAX_PIXELS, Damaged, Image, Sampling
 from extract.media.video import read_video
 
 FRAMES = 60

@@ -96,3 +96,13 @@ def say_faults(faces: Sequence[Quality]) -> str:
         return ", ".join(faults[0].values())
     counts = Counter(kind for one in faults for kind in one)
     return ", ".join(f"{kind}: {count} of {len(faces)} faces" for kind, count in counts.items())
+
+
+def say_no_face(searched: int, note: str = "") -> str:
+    """Say that no frame of so many shows a usable face, and what else is known of the clip.
+
+    >>> say_no_face(2, "truncated: 2 of 9 frames can be read")
+    'no usable face in 2 frames; truncated: 2 of 9 frames can be read'
+    """
+    words = f"no usable face in {searched} frame{'s' if searched != 1 else ''}"
+    return f"{words}; {note}" if note else words

@@ -14,3 +14,11 @@ REFUSED: Mapping[int, str] = {
     **{12: "chromaticity-derived", 13: "chromaticity-derived, constant luminance", 14: "ICtCp", 15: "IPT-C2"},
     **{16: "YCgCo-Re", 17: "YCgCo-Ro"},
 }
+
+
+def sdr_inputs(primaries: int, transfer: int) -> tuple[Primaries, Transfer]:
+    """Return what `to_sdr` needs of stated code points; HDR without stated primaries has BT.2020's (BT.2100)."""
+    curve: Transfer = HDR_TRANSFERS.get(transfer, "sdr")
+    if primaries == UNSPECIFIED and curve != "sdr":
+        return "bt2020", curve
+    return PRIMARIES.get(primaries, "bt709"), curve

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from extract.errors import UnreadableClip as UnreadableClip
+from extract.errors import UnreadableClip
 
 Image = npt.NDArray[np.uint8]
 Damaged = Literal["skip", "use"]
@@ -77,3 +77,18 @@ def limited(positions: Sequence[int], count: int) -> list[int]:
     [30, 90]
     """
     return [positions[i] for i in spread(len(positions), count)]
+
+
+def check_size(width: int, height: int, *, max_pixels: int) -> None:
+    """Refuse a picture of more pixels than the budget; called before any decoder takes memory for them.
+
+    Raises
+    ------
+    UnreadableClip
+        Code E_CLIP_TOO_LARGE.
+    """
+    if width * height > max_pixels:
+        raise UnreadableClip(
+            f"{width} x {height} = {width * height:,} pixels are more than max_pixels = {max_pixels:,}",
+            code="E_CLIP_TOO_LARGE",
+        )

@@ -15,7 +15,7 @@ from extract.media.stills.jpeg import read_jpeg
 from extract.media.stills.pillow import read_with_pillow
 from extract.media.stills.pixels import upright
 from extract.media.stills.profiles import to_srgb
-from extract.media.stills.still import Still
+from extract.media.stills.still import NOT_AN_IMAGE, Still
 
 _BYTES_A_PIXEL = 8  # four channels of 16 bits, uncompressed
 
@@ -70,7 +70,7 @@ def _refusals() -> Iterator[None]:
     except Exception as error:
         words = first_line(error)
         words = words if " " in words else f"{type(error).__name__} {words}"  # a bare KeyError is its key
-        raise UnreadableClip(f"cannot be decoded as an image: {words}") from error
+        raise UnreadableClip(f"{NOT_AN_IMAGE}: {words}") from error
 
 
 def _bytes_of(path: Path, max_pixels: int) -> bytes:
@@ -92,7 +92,7 @@ def _bytes_of(path: Path, max_pixels: int) -> bytes:
 def _decode(data: bytes, max_pixels: int, damaged: Damaged) -> Still:
     form = still_format(data[:1024])
     if form is None:
-        raise UnreadableClip("cannot be decoded as an image: it begins like none of the known kinds")
+        raise UnreadableClip(f"{NOT_AN_IMAGE}: it begins like none of the known kinds")
     if form == "jpeg":
         return read_jpeg(data, max_pixels=max_pixels, damaged=damaged)
     if form == "heif":

@@ -122,10 +122,11 @@ def to_signal(light: Floats) -> Floats:
 @cache
 def to_bt709(primaries: str) -> Floats:
     """Return the matrix (3, 3) from linear light in these primaries to that in BT.709's."""
-    return np.asarray(np.linalg.solve(_to_xyz("bt709"), _to_xyz(primaries)), np.float64)
+    return np.asarray(np.linalg.solve(to_xyz("bt709"), to_xyz(primaries)), np.float64)
 
 
-def _to_xyz(primaries: str) -> Floats:
+def to_xyz(primaries: str) -> Floats:
+    """Return the matrix (3, 3) from linear light in these primaries to XYZ; their white has Y = 1."""
     points = np.array([(x / y, 1, (1 - x - y) / y) for x, y in CHROMATICITIES[primaries]]).T
     colours, white = points[:, :3], points[:, 3]
     return np.asarray(colours * np.linalg.solve(colours, white))

@@ -12,8 +12,8 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 
-from extract.errors import first_line
-from extract.media.frames import HELD, MAX_PIXELS, Damaged, Frames, Image, Sampling, UnreadableClip
+from extract.errors import UnreadableClip, first_line
+from extract.media.frames import HELD, MAX_PIXELS, Damaged, Frames, Image, Sampling
 from extract.media.videos.choose import choose
 from extract.media.videos.container import NOT_A_VIDEO, open_video
 from extract.media.videos.decode import DamageFound, Source

@@ -8,12 +8,12 @@ import numpy.typing as npt
 import pillow_heif
 
 from extract.errors import UnreadableClip, first_line
-from extract.media.codepoints import HDR_TRANSFERS, PRIMARIES, UNSPECIFIED
-from extract.media.frames import Damaged
+from extract.media.codepoints import HDR_TRANSFERS, sdr_inputs
+from extract.media.frames import Damaged, check_size
 from extract.media.stills import boxes
 from extract.media.stills.profiles import profile_of
 from extract.media.stills.quiet import quiet
-from extract.media.stills.still import CodePoints, Pixels, Still, check_damage, check_size
+from extract.media.stills.still import CodePoints, Pixels, Still, check_damage
 from extract.media.tone import to_sdr
 
 
@@ -48,11 +48,8 @@ def _from_hdr(data: bytes, points: CodePoints) -> Pixels:
         file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     decoded = np.asarray(file[file.primary_index])[..., :3]
     deep = decoded if decoded.dtype == np.uint16 else decoded.astype(np.uint16) * 257
-    return to_sdr(
-        deep,
-        transfer=HDR_TRANSFERS[points.transfer],
-        primaries=PRIMARIES.get(points.primaries, "bt2020" if points.primaries == UNSPECIFIED else "bt709"),
-    )
+    primaries, transfer = sdr_inputs(*points)
+    return to_sdr(deep, transfer=transfer, primaries=primaries)
 
 
 def _colours(decoded: npt.NDArray[np.uint8 | np.uint16]) -> Pixels:

@@ -8,10 +8,10 @@ import simplejpeg
 from PIL import JpegImagePlugin
 
 from extract.errors import UnreadableClip, first_line
-from extract.media.frames import Damaged
+from extract.media.frames import Damaged, check_size
 from extract.media.stills.pixels import to_array
 from extract.media.stills.quiet import quiet
-from extract.media.stills.still import Pixels, Still, check_damage, check_size, orientation_of
+from extract.media.stills.still import Pixels, Still, check_damage, orientation_of
 
 _UNUSUAL = "subsampling"  # in the words of simplejpeg
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}

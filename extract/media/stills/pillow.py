@@ -20,7 +20,7 @@ from PIL import (
 )
 
 from extract.errors import UnreadableClip, first_line
-from extract.media.frames import Damaged
+from extract.media.frames import Damaged, check_size
 from extract.media.kinds import StillFormat
 from extract.media.stills import boxes, png
 from extract.media.stills.pixels import to_array
@@ -32,7 +32,6 @@ from extract.media.stills.still import (
     Pixels,
     Still,
     check_damage,
-    check_size,
     check_transfer,
     orientation_of,
 )

@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from extract.errors import UnreadableClip
-from extract.media.stills.still import Pixels
+from extract.media.stills.still import NOT_AN_IMAGE, Pixels
 
 BAND = 1 << 18  # pixels converted at a time: no second whole picture is held, and they stay in the cache
 _CHANNELS: dict[str, tuple[int, ...]] = {"L": (), "RGB": (3,), "CMYK": (4,)}
@@ -49,7 +49,7 @@ def to_array(picture: Image.Image, *, bits: int = 16) -> Pixels:
     if picture.mode == "I":
         return _high_byte(np.asarray(picture))
     raise UnreadableClip(
-        f"cannot be decoded as an image: pixels in floating point ({picture.mode}); save it in 8 or 16 bits"
+        f"{NOT_AN_IMAGE}: pixels in floating point ({picture.mode}); save it in 8 or 16 bits"
     )
 
 
@@ -95,5 +95,5 @@ def _by_bands(picture: Image.Image, mode: str) -> Pixels:
 
 def _high_byte(values: np.ndarray) -> Pixels:
     if values.min() < 0 or not 255 < values.max() <= 65535:
-        raise UnreadableClip("cannot be decoded as an image: 32-bit whole numbers have no stated white")
+        raise UnreadableClip(f"{NOT_AN_IMAGE}: 32-bit whole numbers have no stated white")
     return (values >> 8).astype(np.uint8)

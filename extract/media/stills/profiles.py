@@ -15,16 +15,13 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from extract.errors import first_line
+from extract.media.codepoints import PRIMARIES
 from extract.media.stills.pixels import BAND
 from extract.media.stills.still import CodePoints, Pixels
+from extract.media.tone import Primaries, to_xyz
 
 _SAME = 2  # levels by which profiles that are called sRGB differ from one another
 _D50 = np.array([0.9642, 1.0, 0.8249])  # ICC.1:2022, 7.2.16
-_D65_XY = (0.3127, 0.3290)
-_PRIMARIES_XY = {  # ITU-T H.273, table 2; those of sRGB (1) need no profile
-    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),  # BT.2020
-    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),  # Display P3
-}
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # IEC 61966-2-1
 
@@ -60,7 +57,7 @@ def profile_of(points: CodePoints | None) -> bytes:
 
     The curve is sRGB's.
     """
-    if points is None or points.primaries not in _PRIMARIES_XY:
+    if points is None or points.primaries not in PRIMARIES:
         return b""
     return _matrix_profile(points.primaries)
 
@@ -127,7 +124,7 @@ def _matrix_profile(primaries: int) -> bytes:
     """Write an ICC profile, version 4.3, of three colorants and sRGB's curve (ICC.1:2010, 8.3.3)."""
     curve = b"para" + struct.pack(">IHH5i", 0, 3, 0, *map(_fixed, _SRGB_CURVE))
     tags = {b"wtpt": _xyz(_D50)}
-    for name, column in zip(b"rgb", _colorants(_PRIMARIES_XY[primaries]).T, strict=True):
+    for name, column in zip(b"rgb", _colorants(PRIMARIES[primaries]).T, strict=True):
         tags |= {bytes([name]) + b"XYZ": _xyz(column), bytes([name]) + b"TRC": curve}
     place, table, body = 132 + 12 * len(tags), b"", b""
     for signature, data in tags.items():
@@ -141,17 +138,11 @@ def _matrix_profile(primaries: int) -> bytes:
     return header + struct.pack(">I", len(tags)) + table + body
 
 
-def _colorants(primaries: tuple[tuple[float, float], ...]) -> npt.NDArray[np.float64]:
+def _colorants(primaries: Primaries) -> npt.NDArray[np.float64]:
     """Return the (3, 3) matrix from linear RGB of a D65 white to XYZ, adapted to D50 by Bradford's method."""
-    white = _from_xy(*_D65_XY)
-    columns = np.stack([_from_xy(*xy) for xy in primaries], axis=1)
-    scaled = columns * np.linalg.solve(columns, white)
-    gains = (_BRADFORD @ _D50) / (_BRADFORD @ white)
+    scaled = to_xyz(primaries)
+    gains = (_BRADFORD @ _D50) / (_BRADFORD @ scaled.sum(axis=1))
     return np.asarray(np.linalg.inv(_BRADFORD) @ (gains[:, None] * _BRADFORD) @ scaled)
-
-
-def _from_xy(x: float, y: float) -> npt.NDArray[np.float64]:
-    return np.array([x / y, 1.0, (1 - x - y) / y])
 
 
 def _fixed(value: float) -> int:

@@ -45,21 +45,6 @@ class Still:
     notes: tuple[str, ...] = ()
 
 
-def check_size(width: int, height: int, *, max_pixels: int) -> None:
-    """Refuse a picture of more pixels than the budget; called before any decoder takes memory for them.
-
-    Raises
-    ------
-    UnreadableClip
-        Code E_CLIP_TOO_LARGE.
-    """
-    if width * height > max_pixels:
-        raise UnreadableClip(
-            f"{width} x {height} = {width * height:,} pixels are more than max_pixels = {max_pixels:,}",
-            code="E_CLIP_TOO_LARGE",
-        )
-
-
 def check_damage(words: str, damaged: Damaged) -> tuple[str, ...]:
     """Refuse a damaged file, or return the note of one that is to be used; `words` are empty where it is whole.
 

@@ -10,29 +10,15 @@ from typing import BinaryIO
 import av
 from av.stream import Discard, Disposition
 
-from extract.media.frames import UnreadableClip
+from extract.errors import UnreadableClip
+from extract.media.frames import check_size
 from extract.media.videos.log import DecoderLog
 
 # FFmpeg's names of formats that read one file. Playlists (hls, dash), lists of files (concat), addresses (sdp) and
 # descriptions of pictures to be drawn (lavfi) are not among them: they open what they name.
 FORMATS = (
-    *(
-        "mov",
-        "matroska",
-        "avi",
-        "mpeg",
-        "mpegts",
-        "mpegvideo",
-        "flv",
-        "asf",
-        "ogg",
-        "mxf",
-        "gxf",
-        "dv",
-        "nut",
-    ),
-    *("ivf", "obu", "h264", "hevc", "m4v", "h263", "vc1", "yuv4mpegpipe", "wtv"),
-    *("mp3", "flac", "wav", "aac", "aiff"),  # to say of a sound with a cover that it is no video
+    "mov,matroska,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,mxf,gxf,dv,nut,ivf,obu,h264,hevc,m4v,h263,vc1,yuv4mpegpipe,wtv,"
+    "mp3,flac,wav,aac,aiff"  # to say of a sound with a cover that it is no video
 )
 PLAYLISTS = (
     *(b"#EXTM3U", b"ffconcat", b"v=0", b"<?xml", b"<MPD", b"<SmoothStreamingMedia", b"[playlist]"),
@@ -59,7 +45,7 @@ def open_video(
     try:
         stream = _video(container, log)
         coding = stream.codec_context
-        _check_size(coding, max_pixels)
+        check_size(coding.width, coding.height, max_pixels=max_pixels)
         coding.options = {**coding.options, "max_pixels": str(max_pixels)}
         coding.thread_count = log.threads
         yield container, stream
@@ -82,7 +68,7 @@ def _open(file: BinaryIO, log: DecoderLog, max_pixels: int) -> av.container.Inpu
                 container_options={
                     "fd": str(file.fileno()),
                     "protocol_whitelist": "fd",
-                    "format_whitelist": ",".join(FORMATS),
+                    "format_whitelist": FORMATS,
                 },
                 metadata_errors="replace",
             )
@@ -124,11 +110,3 @@ def _video(container: av.container.InputContainer, log: DecoderLog) -> av.VideoS
     named = {s.codec_context.name for s in container.streams if s.type != "video" and s.codec_context}
     log.ignore(named)
     return stream
-
-
-def _check_size(coding: av.VideoCodecContext, max_pixels: int) -> None:
-    if coding.width * coding.height > max_pixels:
-        raise UnreadableClip(
-            f"frames of {coding.width} x {coding.height} pixels, more than max_pixels = {max_pixels:,}",
-            code="E_CLIP_TOO_LARGE",
-        )

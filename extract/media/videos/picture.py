@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from extract.media.codepoints import HDR_TRANSFERS, MATRICES, PRIMARIES, REFUSED, UNSPECIFIED
-from extract.media.frames import Image, UnreadableClip
-from extract.media.tone import Primaries, Transfer, to_sdr
+from extract.errors import UnreadableClip
+from extract.media.codepoints import MATRICES, REFUSED, UNSPECIFIED, sdr_inputs
+from extract.media.frames import Image
+from extract.media.tone import to_sdr
 
 WIDEST = 4  # proportion of a pixel beyond which the file is taken to be wrong
 
@@ -52,12 +53,9 @@ class Converter:
         return _turned(_stretched(self._colours(frame), self._ratio), self._about.matrix)
 
     def _colours(self, frame: av.VideoFrame) -> Image:
-        transfer: Transfer = HDR_TRANSFERS.get(frame.color_trc, "sdr")
-        primaries: Primaries = PRIMARIES.get(frame.color_primaries, "bt709")
+        primaries, transfer = sdr_inputs(frame.color_primaries, frame.color_trc)
         if transfer == "sdr" and primaries == "bt709":
             return np.asarray(self._reformat(frame, "rgb24"), np.uint8)
-        if transfer != "sdr" and frame.color_primaries == UNSPECIFIED:
-            primaries = "bt2020"  # BT.2100 has no other
         return to_sdr(self._reformat(frame, "rgb48le"), transfer=transfer, primaries=primaries)
 
     def _reformat(self, frame: av.VideoFrame, name: str) -> np.ndarray:

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from extract.errors import UnreadableClip
 from extract.faces import Detection, FaceSettings, WholeFrame, crop_faces, whole_crops
 from extract.faces.turns import turn, turn_back
-from extract.media.frames import UnreadableClip
 
 # -- whole frames --------------------------------------------------------------------------------------------
 

@@ -19,7 +19,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from extract.media.frames import MAX_PIXELS, UnreadableClip
+from extract.errors import UnreadableClip
+from extract.media.frames import MAX_PIXELS
 from extract.media.images import read_image
 
 CORNERS = (

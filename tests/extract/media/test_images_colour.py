@@ -10,7 +10,8 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from extract.media.frames import MAX_PIXELS, UnreadableClip
+from extract.errors import UnreadableClip
+from extract.media.frames import MAX_PIXELS
 from extract.media.images import read_image
 from extract.media.stills.profiles import profile_of
 from extract.media.stills.still import CodePoints

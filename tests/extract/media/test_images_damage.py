@@ -9,8 +9,9 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from extract.errors import UnreadableClip
 from extract.media import images
-from extract.media.frames import MAX_PIXELS, UnreadableClip
+from extract.media.frames import MAX_PIXELS
 from extract.media.images import read_image
 
 KINDS = {

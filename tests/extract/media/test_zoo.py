@@ -19,7 +19,8 @@ from benchmarks.studies.bars import (
     upright,
 )
 from benchmarks.studies.damage import textured
-from extract.media.frames import Sampling, UnreadableClip, spread
+from extract.errors import UnreadableClip
+from extract.media.frames import Sampling, spread
 from extract.media.read import read_frames
 
 FRAMES = 40

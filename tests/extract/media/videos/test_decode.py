@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from extract.media.frames import Sampling, UnreadableClip, spread
+from extract.errors import UnreadableClip
+from extract.media.frames import Sampling, spread
 from extract.media.read import read_batches, read_frames
 from extract.media.video import every_frame
 from extract.media.videos import log
